@@ -1,0 +1,62 @@
+//! Benchmarks of Portcullis: every figure is a ratio against a floor, and beside a peer, taken in one run.
+//!
+//! Rounds of the floor, of ours and of the peer are interleaved, so that a noisy neighbour hits all of them; the figure is the
+//! median over the rounds. `cargo xtask bench WHAT --json` is the usual way in.
+
+mod figure;
+mod gate_cost;
+mod nvme;
+mod pin;
+mod stats;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks as ratios against floors and peers.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+    /// One JSON object a line instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Rounds of each contender; the figure is the median over them.
+    #[arg(long, global = true, default_value_t = 15)]
+    rounds: usize,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// vfio-user messages: REGION_READ and REGION_WRITE against a raw socket and the rust-vmm server.
+    Wire,
+    /// NVMe over vfio-user with mapped doorbells against a shared-memory ring.
+    Nvme,
+    /// What a pass of the gate costs over no lock at all.
+    Gate,
+    /// One contender of `wire`, in a process of its own.
+    #[command(hide = true)]
+    Serve { contender: wire::Contender, socket: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let figures = match cli.what {
+        What::Wire => wire::run(cli.rounds),
+        What::Nvme => nvme::run(cli.rounds),
+        What::Gate => Ok(gate_cost::run(cli.rounds)),
+        What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
+    };
+    match figures {
+        Ok(figures) => {
+            figure::print(&figures, cli.json);
+            if figures.iter().all(figure::Figure::holds) { ExitCode::SUCCESS } else { ExitCode::from(4) }
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

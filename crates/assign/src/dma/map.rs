@@ -1,0 +1,325 @@
+//! The map of one function: the device's lookups and the consumer's changes.
+//!
+//! The consumer's side works on `control`, the truth, under a mutex; then it *publishes*: closes the gate
+//! for short passes, copies the truth into the table the device reads, and reopens. A publication that fails
+//! (a pass that does not end) leaves the old table; the memory that should have left it is severed, so the device
+//! reaches zeroes there, and the next publication mends the table.
+//!
+//! # Concurrency
+//! `control` is held for the planning and the copying only: never across the closing of the gate by the same
+//! thread, a wait, `mmap` or `munmap`. It may be taken under `ShortQuiesced` (gate before control).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gate::{CloseError, Deadline, Gate, GateCell, Pass, Reason, ThreadToken};
+use parking_lot::Mutex;
+use pci_core::ConfigSpace;
+use pci_spec::Command;
+
+use super::request::{DmaMapRequest, check_range};
+use super::slice::GuestSlice;
+use super::table::{DmaAccess, Entry, Table};
+use crate::error::{DmaError, Errno, RequestError};
+use crate::limits::Limits;
+use crate::mapping::{Drain, Mapping};
+
+/// The consumer's memory as the device sees it. Lookups neither lock, allocate nor call the kernel.
+pub struct DmaMap {
+    gate: Gate,
+    config: Arc<ConfigSpace>,
+    table: GateCell<Table>,
+    /// The truth, by address. A leaf lock; see the module's head.
+    control: Mutex<Control>,
+    drain: Arc<Drain>,
+}
+
+#[derive(Default)]
+struct Control {
+    entries: BTreeMap<u64, Entry>,
+    bytes: u64,
+}
+
+/// What became of mappings that were taken out.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use = "orphans are to be reported"]
+pub struct Unmapped {
+    /// Mappings taken out.
+    pub count: usize,
+    /// Mappings that I/O still held at the deadline: address, bytes, holders. They are severed.
+    pub orphans: Vec<(u64, u64, usize)>,
+    /// A pass did not end in time: the device may still look the mappings up, and finds them severed.
+    pub pass_stuck: bool,
+}
+
+impl Unmapped {
+    /// Nobody reaches the memory any more.
+    pub fn is_clean(&self) -> bool {
+        self.orphans.is_empty() && !self.pass_stuck
+    }
+}
+
+impl DmaMap {
+    pub(crate) fn new(gate: &Gate, config: Arc<ConfigSpace>) -> DmaMap {
+        DmaMap {
+            gate: gate.clone(),
+            config,
+            table: GateCell::new(gate, Table::default()),
+            control: Mutex::default(),
+            drain: Arc::default(),
+        }
+    }
+
+    /// The memory at `iova`, contiguous and in one mapping.
+    ///
+    /// # Errors
+    /// [`DmaError::BusMasterDisabled`], [`DmaError::NotMapped`], [`DmaError::Denied`], [`DmaError::NoMemory`].
+    #[inline]
+    pub fn resolve<'p>(
+        &'p self,
+        pass: &'p Pass<'_>,
+        iova: u64,
+        len: u64,
+        access: DmaAccess,
+    ) -> Result<GuestSlice<'p>, DmaError> {
+        self.bus_master()?;
+        let entry = self.table.get(pass).find(iova).ok_or(DmaError::NotMapped)?;
+        if len > entry.end - iova {
+            return Err(DmaError::NotMapped);
+        }
+        slice_of(entry, iova, len, access)
+    }
+
+    /// Reads `data.len()` bytes at `iova`; they may span mappings that adjoin.
+    ///
+    /// # Errors
+    /// As [`DmaMap::resolve`] and [`GuestSlice::read_into`]; the bytes before the failing one may be filled in.
+    pub fn read(&self, pass: &Pass<'_>, iova: u64, data: &mut [u8]) -> Result<(), DmaError> {
+        let mut rest = data;
+        self.pieces(pass, iova, rest.len(), DmaAccess::Read, |slice| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(slice.len());
+            rest = later;
+            slice.read_into(now)
+        })
+    }
+
+    /// Writes `data` at `iova`; it may span mappings that adjoin.
+    ///
+    /// # Errors
+    /// As [`DmaMap::resolve`] and [`GuestSlice::write_from`]; the bytes before the failing one were written.
+    pub fn write(&self, pass: &Pass<'_>, iova: u64, data: &[u8]) -> Result<(), DmaError> {
+        let mut rest = data;
+        self.pieces(pass, iova, rest.len(), DmaAccess::Write, |slice| {
+            let (now, later) = rest.split_at(slice.len());
+            rest = later;
+            slice.write_from(now)
+        })
+    }
+
+    /// Calls `each` with the slices that make up the range, in order. Bounded by the number of mappings.
+    fn pieces(
+        &self,
+        pass: &Pass<'_>,
+        mut iova: u64,
+        len: usize,
+        access: DmaAccess,
+        mut each: impl FnMut(GuestSlice<'_>) -> Result<(), DmaError>,
+    ) -> Result<(), DmaError> {
+        self.bus_master()?;
+        let table = self.table.get(pass);
+        let mut left = len as u64;
+        while left > 0 {
+            let entry = table.find(iova).ok_or(DmaError::NotMapped)?;
+            let now = left.min(entry.end - iova);
+            each(slice_of(entry, iova, now, access)?)?;
+            left -= now;
+            iova += now;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn bus_master(&self) -> Result<(), DmaError> {
+        if self.config.command().contains(Command::BUS_MASTER) {
+            Ok(())
+        } else {
+            Err(DmaError::BusMasterDisabled)
+        }
+    }
+
+    /// Mappings at this moment, with and without memory, and the bytes of memory mapped.
+    pub fn usage(&self) -> (usize, u64) {
+        let control = self.control.lock();
+        (control.entries.len(), control.bytes)
+    }
+
+    pub(crate) fn map(
+        &self,
+        token: &mut ThreadToken,
+        request: DmaMapRequest,
+        limits: &Limits,
+    ) -> Result<(), RequestError> {
+        let permissions = request.validate()?;
+        let DmaMapRequest { offset, iova, size, fd, .. } = request;
+        let end = check_range(iova, size)?;
+        // Asked before the mapping is made, so that a refused request costs nothing, and again when it is entered.
+        self.control.lock().admit(iova, end, fd.is_some(), limits)?;
+        let has_memory = fd.is_some();
+        let mapping = match fd {
+            Some(file) => Some(Arc::new(Mapping::new(&file, offset, size, permissions, &self.drain)?)),
+            None => None,
+        };
+        let entry = Entry { iova, end, permissions, mapping };
+        {
+            let mut control = self.control.lock();
+            control.admit(iova, end, has_memory, limits)?;
+            control.insert(entry);
+        }
+        let published = self.publish(token, Deadline::after(limits.access_timeout));
+        published.map_err(|error| {
+            let entry = self.control.lock().remove(iova);
+            if let Some(mapping) = entry.and_then(|entry| entry.mapping) {
+                mapping.sever();
+            }
+            closing(&error)
+        })
+    }
+
+    /// Takes out every mapping in `iova..iova+size`, or all of them, and waits for DMA in flight.
+    ///
+    /// # Errors
+    /// EINVAL: malformed, or it would split a mapping. ENOENT: there is none.
+    pub(crate) fn unmap(
+        &self,
+        token: &mut ThreadToken,
+        range: Option<(u64, u64)>,
+        deadline: Deadline,
+    ) -> Result<Unmapped, RequestError> {
+        let removed = match range {
+            Some((iova, size)) => {
+                let end = check_range(iova, size)?;
+                self.control.lock().remove_range(iova, end)?
+            }
+            None => self.control.lock().remove_all(),
+        };
+        if removed.is_empty() {
+            return Ok(Unmapped::default());
+        }
+        Ok(self.take_out(token, removed, deadline))
+    }
+
+    /// Publishes a map without `removed`, waits for their holders, unmaps; what is left over is severed.
+    fn take_out(&self, token: &mut ThreadToken, removed: Vec<Entry>, deadline: Deadline) -> Unmapped {
+        let (pass_stuck, gone) = match self.publish(token, deadline) {
+            Ok(()) => (false, false),
+            Err(CloseError::Gone) => (false, true),
+            Err(_) => (true, false),
+        };
+        let reachable = pass_stuck || gone;
+        let mappings: Vec<_> = removed.iter().filter_map(|entry| entry.mapping.clone()).collect();
+        // While the old table stands a mapping nobody holds can still be looked up, so only severing is safe. A
+        // function that is gone lets nobody in any more; its table goes with the port.
+        let drained = !reachable && self.drain.wait(token, &mappings, deadline);
+        let mut orphans = Vec::new();
+        for entry in &removed {
+            let Some(mapping) = &entry.mapping else { continue };
+            let held = mapping.held();
+            if !reachable && (drained || held == 0) {
+                mapping.release();
+                continue;
+            }
+            mapping.sever();
+            if held > 0 {
+                orphans.push((entry.iova, entry.size(), held));
+            }
+        }
+        Unmapped { count: removed.len(), orphans, pass_stuck }
+    }
+
+    /// Makes the truth what the device sees.
+    fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
+        let mut closed = self.gate.close_short(token, Reason::DmaUnmap, deadline)?;
+        let table = self.control.lock().table();
+        let old = self.table.replace(&mut closed, table);
+        drop(closed);
+        // After reopening: it may be the last owner of mappings, and unmapping takes its time.
+        drop(old);
+        Ok(())
+    }
+}
+
+impl Control {
+    /// Whether a mapping may be entered.
+    fn admit(&self, iova: u64, end: u64, has_memory: bool, limits: &Limits) -> Result<(), RequestError> {
+        if self.overlapping(iova, end).next().is_some() {
+            return Err(RequestError::new(Errno::EEXIST, "the range overlaps a mapping"));
+        }
+        if self.entries.len() >= limits.dma_maps {
+            return Err(RequestError::new(Errno::ENOSPC, "too many DMA mappings (limit dma_maps)"));
+        }
+        let bytes = if has_memory { self.bytes.saturating_add(end - iova) } else { self.bytes };
+        if bytes > limits.dma_bytes {
+            return Err(RequestError::new(Errno::ENOSPC, "too much memory mapped (limit dma_bytes)"));
+        }
+        Ok(())
+    }
+
+    /// Entries that share a byte with `iova..end`, highest first. Nothing overlaps, so ends ascend with starts.
+    fn overlapping(&self, iova: u64, end: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.range(..end).rev().map(|(_, entry)| entry).take_while(move |entry| entry.end > iova)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.bytes += entry.mapped_bytes();
+        self.entries.insert(entry.iova, entry);
+    }
+
+    fn remove(&mut self, iova: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&iova)?;
+        self.bytes -= entry.mapped_bytes();
+        Some(entry)
+    }
+
+    fn remove_range(&mut self, iova: u64, end: u64) -> Result<Vec<Entry>, RequestError> {
+        let mut starts = Vec::new();
+        for entry in self.overlapping(iova, end) {
+            if entry.iova < iova || entry.end > end {
+                return Err(RequestError::invalid("the range splits a mapping"));
+            }
+            starts.push(entry.iova);
+        }
+        if starts.is_empty() {
+            return Err(RequestError::new(Errno::ENOENT, "nothing is mapped there"));
+        }
+        Ok(starts.into_iter().filter_map(|start| self.remove(start)).collect())
+    }
+
+    fn remove_all(&mut self) -> Vec<Entry> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries).into_values().collect()
+    }
+
+    fn table(&self) -> Table {
+        Table::new(self.entries.values().cloned().collect())
+    }
+}
+
+#[inline]
+fn slice_of(entry: &Entry, iova: u64, len: u64, access: DmaAccess) -> Result<GuestSlice<'_>, DmaError> {
+    entry.permit(access)?;
+    let mapping = entry.mapping.as_ref().ok_or(DmaError::NoMemory)?;
+    GuestSlice::new(mapping, iova - entry.iova, len, access)
+}
+
+/// What a consumer is told when the gate could not be closed for its request.
+pub(crate) fn closing(error: &CloseError) -> RequestError {
+    match error {
+        CloseError::Gone => RequestError::new(Errno::ENODEV, "the function is gone"),
+        CloseError::Contended { .. } => {
+            RequestError::new(Errno::ETIMEDOUT, "the function is busy with another closer")
+        }
+        CloseError::Drain { .. } => {
+            RequestError::new(Errno::ETIMEDOUT, "an access of the device did not end in time")
+        }
+    }
+}

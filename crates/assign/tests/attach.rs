@@ -1,0 +1,221 @@
+//! Attaching, regions, reset, detaching.
+
+mod world;
+
+use std::time::Duration;
+
+use assign::{AttachError, DmaAccess, DmaError, Event, Limits, RegionFlags};
+use gate::{Deadline, GateState, ThreadToken};
+use libc::{EINVAL, EIO, ENODEV};
+use pci_core::{Command, ResetKind};
+use world::*;
+
+const RWM: u32 = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
+
+#[test]
+fn one_consumer_at_a_time_and_the_next_finds_nothing_of_the_last() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    for round in 0..3 {
+        let attached = world.attach(&mut token);
+        assert_eq!(world.assignment.attach(&mut token).err(), Some(AttachError::Busy));
+        assert_eq!(world.port.dma().usage(), (0, 0), "{round}");
+        assert_eq!(world.port.interrupts().mode(), None);
+        let fd = new_eventfd();
+        world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+        world.irqs(&mut token, (1, 0, 1), EVENTFD | TRIGGER, &[], vec![dup(&fd)]).unwrap();
+        attached.detach(&mut token);
+        assert_eq!(world.read_guest(&token, 0, 1), Err(DmaError::BusMasterDisabled), "VF-03");
+        assert!(world.fake.resets.lock().is_empty(), "the device's state is kept");
+    }
+    let wanted = [Event::ClientAttached, Event::ClientDetached { orphans: 0 }];
+    assert_eq!(world.events.all(), wanted.iter().cycle().take(6).cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn without_a_consumer_nothing_can_be_mapped_or_wired() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    assert_eq!(errno(world.map(&mut token, RW, 0, 0x1000, memory(0x1000))), ENODEV);
+    assert_eq!(errno(world.irqs(&mut token, (1, 0, 1), EVENTFD | TRIGGER, &[], vec![])), ENODEV);
+    assert_eq!(errno(world.assignment.dma_unmap(&mut token, 0, 0x1000)), ENODEV);
+    assert_eq!(errno(world.assignment.dma_unmap_all(&mut token)), ENODEV);
+}
+
+#[test]
+fn a_hold_that_is_only_dropped_still_detaches() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+    drop(attached);
+    world.events.wait_for(|event| *event == Event::ClientDetached { orphans: 0 });
+    assert_eq!(world.port.dma().usage(), (0, 0));
+    world.attach(&mut token).detach(&mut token);
+}
+
+#[test]
+fn io_in_flight_at_a_detach_keeps_its_addresses_but_not_the_clients_memory() {
+    let world = World::with(Limits { detach_timeout: Duration::from_millis(20), ..Limits::default() });
+    let mut token = ThreadToken::at_thread_entry();
+    let attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0x1000, 0x1000, filled(0x1000, 6)).unwrap();
+    let held = {
+        let pass = world.pass(&token);
+        world.port.dma().resolve(&pass, 0x1000, 4, DmaAccess::ReadWrite).unwrap().hold()
+    };
+    attached.detach(&mut token);
+    let events = world.events.all();
+    assert!(events.contains(&Event::DmaOrphaned { iova: 0x1000, size: 0x1000, held: 1 }), "{events:?}");
+    assert!(events.contains(&Event::ClientDetached { orphans: 1 }), "{events:?}");
+    let mut data = [9; 4];
+    assert_eq!(held.read_at(0, &mut data), Err(DmaError::Severed));
+    assert_eq!(data, [0; 4]);
+    // The next consumer is not concerned.
+    let _attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0x1000, 0x1000, filled(0x1000, 7)).unwrap();
+    assert_eq!(world.read_guest(&token, 0x1000, 1), Ok(vec![7]));
+    drop(held);
+    assert_eq!(world.read_guest(&token, 0x1000, 1), Ok(vec![7]));
+}
+
+#[test]
+fn opening_turns_decoding_on_and_bus_mastering_off_vf_02() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.assignment.attach(&mut token).unwrap();
+    let command = world.port.config().command();
+    assert!(command.contains(Command::MEMORY_SPACE) && !command.contains(Command::BUS_MASTER), "{command:?}");
+    world.assignment.region_read(&mut token, 0, 0, &mut [0; 4]).unwrap();
+}
+
+#[test]
+fn regions_have_vfios_numbers_and_sizes_vf_13_vf_14() {
+    let world = World::new();
+    let table = [
+        (0, RWM, 0x4000, 1),
+        (1, 0, 0, 0),
+        (2, RegionFlags::READ | RegionFlags::WRITE, 0x1000, 0),
+        (5, 0, 0, 0),
+        (6, RegionFlags::READ, 0x800, 0),
+        (7, RegionFlags::READ | RegionFlags::WRITE, 4096, 0),
+    ];
+    for (index, flags, size, areas) in table {
+        let info = world.assignment.region_info(index).unwrap();
+        assert_eq!((info.flags.0, info.size, info.areas.len()), (flags, size, areas), "region {index}");
+        assert_eq!(info.fd.is_some(), areas != 0);
+    }
+    for index in [8, 9, u32::MAX] {
+        assert_eq!(errno(world.assignment.region_info(index)), EINVAL, "region {index}");
+    }
+    let info = world.assignment.device_info();
+    assert_eq!((info.reset, info.regions, info.irqs), (true, 9, 5));
+}
+
+#[test]
+fn accesses_reach_the_device_in_aligned_pieces_vf_15() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    let mut data = [0; 7];
+    world.assignment.region_read(&mut token, 0, 3, &mut data).unwrap();
+    assert_eq!(data, [3, 4, 5, 6, 7, 8, 9]);
+    world.assignment.region_write(&mut token, 2, 8, &[0; 8]).unwrap();
+    assert_eq!(
+        *world.fake.accesses.lock(),
+        [(0, 3, 1, false), (0, 4, 4, false), (0, 8, 2, false), (2, 8, 8, true)]
+    );
+}
+
+#[test]
+fn an_access_out_of_range_is_refused_vf_15_vf_17() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    let table = [
+        (0, 0x4000),
+        (0, 0x3ffd),
+        (0, u64::MAX),
+        (1, 0),
+        (6, 0x7fd),
+        (7, 4093),
+        (7, 1 << 20),
+        (8, 0),
+        (9, 0),
+    ];
+    for (index, offset) in table {
+        let mut data = [0; 4];
+        assert_eq!(
+            errno(world.assignment.region_read(&mut token, index, offset, &mut data)),
+            EINVAL,
+            "{index}"
+        );
+        assert_eq!(data, [0xff; 4]);
+        assert_eq!(
+            errno(world.assignment.region_write(&mut token, index, offset, &[0; 4])),
+            EINVAL,
+            "{index}"
+        );
+    }
+    assert_eq!(errno(world.assignment.region_write(&mut token, 6, 0, &[0; 4])), EINVAL, "the ROM");
+    assert!(world.fake.accesses.lock().is_empty());
+}
+
+#[test]
+fn with_memory_disabled_bar_accesses_fail_vf_17() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    world.command(&mut token, Command::BUS_MASTER);
+    let mut data = [0; 4];
+    assert_eq!(errno(world.assignment.region_read(&mut token, 0, 0, &mut data)), EIO);
+    assert_eq!(data, [0xff; 4]);
+    assert_eq!(errno(world.assignment.region_write(&mut token, 0, 0, &[0; 4])), EIO);
+    assert!(world.fake.accesses.lock().is_empty());
+}
+
+#[test]
+fn a_frozen_function_reads_all_ones_and_drops_writes_cfg_03() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    world.gate.freeze();
+    for index in [0, 2, 6, 7] {
+        let mut data = [0; 4];
+        world.assignment.region_read(&mut token, index, 0, &mut data).unwrap();
+        assert_eq!(data, [0xff; 4]);
+    }
+    world.assignment.region_write(&mut token, 0, 0, &[0; 4]).unwrap();
+    assert!(world.fake.accesses.lock().is_empty());
+    // Mapping and wiring are the consumer's, and go on.
+    world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+    world.irqs(&mut token, (1, 0, 1), EVENTFD | TRIGGER, &[], vec![new_eventfd()]).unwrap();
+    world.assignment.dma_unmap_all(&mut token).unwrap();
+}
+
+#[test]
+fn a_function_that_is_gone_reads_all_ones_and_keeps_no_client_memory_cfg_04() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+    world.map(&mut token, RW, 0x1000, 0x1000, memory(0x1000)).unwrap();
+    let _orphans = world.gate.retire(&mut token, Deadline::after(Duration::from_secs(1)));
+    let mut data = [0; 4];
+    world.assignment.region_read(&mut token, 0, 0, &mut data).unwrap();
+    assert_eq!(data, [0xff; 4]);
+    assert_eq!(errno(world.map(&mut token, RW, 0x2000, 0x1000, memory(0x1000))), ENODEV);
+    assert_eq!(errno(world.assignment.reset(&mut token)), ENODEV);
+    world.assignment.dma_unmap(&mut token, 0, 0x1000).unwrap();
+    attached.detach(&mut token);
+    assert_eq!(world.port.dma().usage(), (0, 0));
+    assert!(matches!(world.assignment.attach(&mut token), Err(AttachError::Refused(_))));
+    assert!(!world.assignment.is_attached());
+}
+
+#[test]
+fn a_reset_keeps_mappings_wiring_and_command_vf_40() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0, 0x1000, filled(0x1000, 4)).unwrap();
+    world.irqs(&mut token, (1, 0, 1), EVENTFD | TRIGGER, &[], vec![new_eventfd()]).unwrap();
+    let command = world.port.config().command();
+    world.assignment.reset(&mut token).unwrap();
+    assert_eq!(*world.fake.resets.lock(), [ResetKind::DeviceReset]);
+    assert_eq!(world.port.config().command(), command);
+    assert_eq!(world.read_guest(&token, 0, 1), Ok(vec![4]));
+    assert_eq!(world.port.interrupts().mode(), Some(assign::IrqMode::Msi));
+    assert_eq!(world.gate.status().state, GateState::Open);
+    assert!(world.events.all().iter().any(|event| matches!(event, Event::Reset { .. })));
+}

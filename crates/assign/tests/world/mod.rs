@@ -1,0 +1,243 @@
+//! A function with a device that remembers, a recorder of events, and memory files to hand over.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "test code, with sizes of its own choice"
+)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use assign::{
+    Assignment, Attached, DmaMapFlags, DmaMapRequest, Event, EventSink, Limits, Port, RequestError, SetIrqs,
+};
+use gate::{AccessKind, Gate, Pass, Quiesced, Refusal, ThreadToken};
+use parking_lot::{Condvar, Mutex};
+use pci_core::{
+    BarIndex, BarKind, Command, ConfigSpace, Device, Function, Identity, InterruptPin, Location, MappedArea,
+    MappedAreas, Msi, Msix, ResetKind,
+};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+pub(crate) const READ: u32 = DmaMapFlags::READ;
+pub(crate) const WRITE: u32 = DmaMapFlags::WRITE;
+pub(crate) const RW: u32 = READ | WRITE;
+pub(crate) const NONE: u32 = 1 << 0;
+pub(crate) const BOOL: u32 = 1 << 1;
+pub(crate) const EVENTFD: u32 = 1 << 2;
+pub(crate) const MASK: u32 = 1 << 3;
+pub(crate) const UNMASK: u32 = 1 << 4;
+pub(crate) const TRIGGER: u32 = 1 << 5;
+pub(crate) const MSI_VECTORS: u32 = 4;
+pub(crate) const MSIX_VECTORS: u32 = 8;
+
+/// One access: BAR, offset, length, write.
+pub(crate) type Access = (u8, u64, usize, bool);
+
+/// Answers each byte of a BAR with the low byte of its offset.
+pub(crate) struct Fake {
+    pub(crate) memory: OwnedFd,
+    pub(crate) accesses: Mutex<Vec<Access>>,
+    pub(crate) resets: Mutex<Vec<ResetKind>>,
+}
+
+impl Device for Fake {
+    fn read_bar(&self, _pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]) {
+        self.accesses.lock().push((bar.get(), offset, data.len(), false));
+        for (nth, byte) in data.iter_mut().enumerate() {
+            *byte = (offset as usize + nth) as u8;
+        }
+    }
+
+    fn write_bar(&self, _pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]) {
+        self.accesses.lock().push((bar.get(), offset, data.len(), true));
+    }
+
+    fn reset(&self, _quiesced: &Quiesced<'_>, kind: ResetKind) {
+        self.resets.lock().push(kind);
+    }
+
+    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
+        let areas = vec![MappedArea { offset: 0x1000, size: 0x1000 }];
+        (bar.get() == 0).then(|| MappedAreas { fd: self.memory.as_fd(), areas })
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Recorder {
+    events: Mutex<Vec<Event>>,
+    added: Condvar,
+}
+
+impl EventSink for Recorder {
+    fn event(&self, _function: &str, event: Event) {
+        self.events.lock().push(event);
+        self.added.notify_all();
+    }
+}
+
+impl Recorder {
+    pub(crate) fn all(&self) -> Vec<Event> {
+        self.events.lock().clone()
+    }
+
+    pub(crate) fn wait_for(&self, wanted: impl Fn(&Event) -> bool) {
+        let mut events = self.events.lock();
+        while !events.iter().any(&wanted) {
+            assert!(!self.added.wait_for(&mut events, Duration::from_secs(20)).timed_out(), "no such event");
+        }
+    }
+}
+
+/// The function, its assignment and its parts.
+pub(crate) struct World {
+    pub(crate) gate: Gate,
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) events: Arc<Recorder>,
+    pub(crate) port: Arc<Port>,
+    pub(crate) assignment: Arc<Assignment>,
+}
+
+pub(crate) fn config() -> ConfigSpace {
+    let bar = |index| BarIndex::new(index).unwrap();
+    let identity = Identity::new(0x1b36, 0x0010, pci_spec::ClassCode::NVME);
+    ConfigSpace::builder(identity)
+        .bar(bar(0), BarKind::Memory64, 0x4000)
+        .bar(bar(2), BarKind::Memory32, 0x1000)
+        .rom(0x800)
+        .intx(InterruptPin::A)
+        .capability(Msi::new(MSI_VECTORS as u16))
+        .capability(Msix {
+            vectors: MSIX_VECTORS as u16,
+            table: Location { bar: 2, offset: 0 },
+            pba: Location { bar: 2, offset: 0x800 },
+        })
+        .build()
+        .unwrap()
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::with(Limits::default())
+    }
+
+    pub(crate) fn with(limits: Limits) -> World {
+        let gate = Gate::new("test");
+        let config = Arc::new(config());
+        let events = Arc::new(Recorder::default());
+        let port = Port::new(&gate, Arc::clone(&config), events.clone());
+        let fake =
+            Arc::new(Fake { memory: memory(0x4000), accesses: Mutex::default(), resets: Mutex::default() });
+        let function = Arc::new(Function::new("test", gate.clone(), config, fake.clone()));
+        let assignment = Assignment::new(function, Arc::clone(&port), limits);
+        World { gate, fake, events, port, assignment }
+    }
+
+    /// Attached, with bus mastering on.
+    pub(crate) fn attach(&self, token: &mut ThreadToken) -> Attached {
+        let attached = self.assignment.attach(token).unwrap();
+        self.command(token, Command::MEMORY_SPACE | Command::BUS_MASTER);
+        attached
+    }
+
+    pub(crate) fn command(&self, token: &mut ThreadToken, command: Command) {
+        self.assignment.region_write(token, 7, 4, &command.bits().to_le_bytes()).unwrap();
+    }
+
+    pub(crate) fn pass<'t>(&'t self, token: &'t ThreadToken) -> Pass<'t> {
+        loop {
+            match self.port.handle().try_enter(token, AccessKind::Dma) {
+                Ok(pass) => return pass,
+                // Another thread of the test changes the map; that is brief.
+                Err(Refusal::Blocked(_)) => std::thread::yield_now(),
+                Err(refusal) => panic!("{refusal}"),
+            }
+        }
+    }
+
+    pub(crate) fn map(
+        &self,
+        token: &mut ThreadToken,
+        flags: u32,
+        iova: u64,
+        size: u64,
+        fd: OwnedFd,
+    ) -> Result<(), RequestError> {
+        self.map_at(token, flags, 0, iova, size, Some(fd))
+    }
+
+    pub(crate) fn map_at(
+        &self,
+        token: &mut ThreadToken,
+        flags: u32,
+        offset: u64,
+        iova: u64,
+        size: u64,
+        fd: Option<OwnedFd>,
+    ) -> Result<(), RequestError> {
+        let request = DmaMapRequest { flags: DmaMapFlags(flags), offset, iova, size, fd };
+        self.assignment.dma_map(token, request)
+    }
+
+    pub(crate) fn irqs(
+        &self,
+        token: &mut ThreadToken,
+        (index, start, count): (u32, u32, u32),
+        flags: u32,
+        payload: &[u8],
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), RequestError> {
+        self.assignment.set_irqs(token, SetIrqs::decode(index, start, count, flags, payload, fds)?)
+    }
+
+    pub(crate) fn read_guest(
+        &self,
+        token: &ThreadToken,
+        iova: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, assign::DmaError> {
+        let mut data = vec![0xee; len];
+        self.port.dma().read(&self.pass(token), iova, &mut data).map(|()| data)
+    }
+}
+
+pub(crate) fn memory(size: u64) -> OwnedFd {
+    let fd = memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    ftruncate(&fd, size).unwrap();
+    fd
+}
+
+pub(crate) fn filled(size: u64, value: u8) -> OwnedFd {
+    let fd = memory(size);
+    rustix::io::pwrite(&fd, &vec![value; size as usize], 0).unwrap();
+    fd
+}
+
+pub(crate) fn new_eventfd() -> OwnedFd {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap()
+}
+
+pub(crate) fn dup(fd: &OwnedFd) -> OwnedFd {
+    fd.try_clone().unwrap()
+}
+
+/// Signals since the last look.
+pub(crate) fn count(fd: &OwnedFd) -> u64 {
+    let mut value = [0; 8];
+    match rustix::io::read(fd, &mut value) {
+        Ok(_) => u64::from_ne_bytes(value),
+        Err(rustix::io::Errno::AGAIN) => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+pub(crate) fn errno<T: std::fmt::Debug>(result: Result<T, RequestError>) -> i32 {
+    result.unwrap_err().errno.raw()
+}

@@ -1,0 +1,189 @@
+//! The owner's side of a gate.
+
+use crate::clock::Stamp;
+use crate::close::{Drain, Drained, Scope};
+use crate::state::{LongScope, Shared, Wakeups};
+use crate::sync::Arc;
+use crate::word::Status;
+use crate::{
+    Busy, CloseError, Deadline, GateState, GateStatus, Handle, Quiesced, Reason, Retired, ShortQuiesced,
+    ThreadToken,
+};
+
+/// The owner's side of the gate of one function position; survives the epochs of the devices in it. Clones are the same
+/// gate.
+#[derive(Clone)]
+pub struct Gate(Arc<Shared>);
+
+impl Gate {
+    /// An open gate in its first epoch. The name is for the operator.
+    pub fn new(name: impl Into<String>) -> Gate {
+        Gate(Arc::new(Shared::new(name.into())))
+    }
+
+    /// The name given at the start.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// A handle of the current epoch. One made while the gate is gone never becomes valid.
+    pub fn handle(&self) -> Handle {
+        let epoch = self.0.core.lock().epoch;
+        Handle::new(self.0.clone(), epoch)
+    }
+
+    /// Closes: waits for closers ahead, stops entries, and waits until all short and long passes have left. Works on a
+    /// frozen gate too.
+    ///
+    /// # Errors
+    /// [`CloseError`]; the gate is then as it was. [`CloseError::Drain`] names what is still inside.
+    pub fn close<'t>(
+        &'t self,
+        token: &'t mut ThreadToken,
+        reason: Reason,
+        deadline: Deadline,
+    ) -> Result<Quiesced<'t>, CloseError> {
+        self.0.close(token, reason, Drain::All, deadline)?;
+        Ok(Quiesced::new(&self.0, token, reason))
+    }
+
+    /// Closes if nothing is inside and nobody waits; never waits itself, so passes of other gates may be held.
+    ///
+    /// # Errors
+    /// [`Busy`]; nothing was changed then, and no access was refused because of the attempt.
+    pub fn try_close<'t>(&'t self, token: &'t ThreadToken, reason: Reason) -> Result<Quiesced<'t>, Busy> {
+        self.0.try_close(reason)?;
+        Ok(Quiesced::new(&self.0, token, reason))
+    }
+
+    /// Like [`Gate::close`], but long passes stay inside: short ones are brief, so this is too.
+    ///
+    /// # Errors
+    /// As [`Gate::close`].
+    pub fn close_short<'t>(
+        &'t self,
+        token: &'t mut ThreadToken,
+        reason: Reason,
+        deadline: Deadline,
+    ) -> Result<ShortQuiesced<'t>, CloseError> {
+        self.0.close(token, reason, Drain::ShortOnly, deadline)?;
+        Ok(ShortQuiesced::new(&self.0, token, reason))
+    }
+
+    /// Refuses entries from now on, also those that wait. Passes inside stay; nothing is waited for, so this may be called
+    /// with passes held. False if the gate is frozen already (and no closer is in) or gone.
+    pub fn freeze(&self) -> bool {
+        let mut core = self.0.core.lock();
+        let again = core.frozen && (core.owner.is_none() || core.frozen_under_owner);
+        if core.gone || again {
+            return false;
+        }
+        core.frozen = true;
+        core.frozen_under_owner = core.owner.is_some();
+        core.since = Stamp::now();
+        self.0.publish(&core);
+        drop(core);
+        self.0.notify_waiters();
+        true
+    }
+
+    /// Ends a freeze. False if the gate is not frozen or gone. A closer that is in keeps the gate closed.
+    pub fn thaw(&self) -> bool {
+        let mut core = self.0.core.lock();
+        if core.gone || !core.frozen {
+            return false;
+        }
+        core.frozen = false;
+        core.frozen_under_owner = false;
+        core.since = Stamp::now();
+        self.0.publish(&core);
+        let wakeups = core.wakeups();
+        drop(core);
+        self.0.notify_waiters();
+        wakeups.call();
+        true
+    }
+
+    /// Ends the epoch: publishes *gone* at once, wakes every waiter, then waits for what is inside.
+    ///
+    /// What is still inside at the deadline is an orphan: it keeps its memory, and no handle of the epoch enters again. A
+    /// gate that is gone already is only drained.
+    pub fn retire(&self, token: &mut ThreadToken, deadline: Deadline) -> Retired {
+        let shared = &*self.0;
+        let mut core = shared.core.lock();
+        core.retiring += 1;
+        let mut wakeups = Wakeups::default();
+        if !core.gone {
+            wakeups = core.wakeups();
+            core.gone = true;
+            core.frozen = false;
+            core.frozen_under_owner = false;
+            core.epoch = core.epoch.next();
+            core.since = Stamp::now();
+            shared.publish(&core);
+        }
+        // `renew` counts on by one more, so that a handle made while gone is of neither device.
+        let ended = core.epoch.previous();
+        drop(core);
+        shared.notify_waiters();
+        shared.drained.notify_all();
+        wakeups.call();
+        let (mut core, drained) = shared.drain(shared.core.lock(), token, Scope::retiring(ended), deadline);
+        core.retiring -= 1;
+        shared.publish(&core);
+        drop(core);
+        match drained {
+            Drained::Missed(orphans) => Retired { orphans },
+            Drained::Empty | Drained::Gone => Retired::default(),
+        }
+    }
+
+    /// Opens a retired gate for a new device, in a new epoch. `None` unless `retire` has
+    /// returned. While a proof of the old epoch
+    /// is still held the gate is blocked.
+    pub fn renew(&self) -> Option<Handle> {
+        let mut core = self.0.core.lock();
+        if !core.gone || core.retiring > 0 {
+            return None;
+        }
+        core.gone = false;
+        core.epoch = core.epoch.next();
+        core.since = Stamp::now();
+        self.0.publish(&core);
+        let epoch = core.epoch;
+        drop(core);
+        self.0.notify_waiters();
+        Some(Handle::new(self.0.clone(), epoch))
+    }
+
+    /// A picture of the gate.
+    pub fn status(&self) -> GateStatus {
+        let core = self.0.core.lock();
+        GateStatus {
+            name: self.0.name.clone(),
+            epoch: core.epoch,
+            state: match core.status() {
+                Status::Open => GateState::Open,
+                Status::Blocked(reason) => GateState::Blocked(reason),
+                Status::Frozen => GateState::Frozen,
+                Status::Gone => GateState::Gone,
+            },
+            reason: core.owner.map(|owner| owner.reason),
+            since: core.since.age(),
+            inside: self.0.insiders(&core, true, LongScope::All),
+            waiting_accesses: core.waiting,
+            waiting_closers: core.queue.len(),
+            refused: self.0.refused(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("name", &self.0.name).field("word", &self.0.word()).finish()
+    }
+}

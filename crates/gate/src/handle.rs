@@ -1,0 +1,169 @@
+//! The consumer's side of a gate.
+
+use crate::pass::{LongPass, Pass, Place};
+use crate::state::Shared;
+use crate::sync::Arc;
+use crate::word::Word;
+use crate::{AccessKind, Deadline, Epoch, Refusal, Subscription, ThreadToken, Wake, barrier};
+
+/// A consumer's side of a gate, bound to the epoch it was made in. Pins the gate's memory.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    /// The gate's word while it is open in this handle's epoch.
+    expected: Word,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>, epoch: Epoch) -> Handle {
+        Handle { shared, expected: Word::open(epoch) }
+    }
+
+    /// The epoch of this handle.
+    pub fn epoch(&self) -> Epoch {
+        self.expected.epoch()
+    }
+
+    /// Enters without waiting, in about two nanoseconds. The pass must be left soon: nobody may sleep in it.
+    ///
+    /// # Errors
+    /// [`Refusal`]: blocked, frozen, gone or a stale handle.
+    #[inline]
+    pub fn try_enter<'t>(&'t self, token: &'t ThreadToken, kind: AccessKind) -> Result<Pass<'t>, Refusal> {
+        let place = match self.occupy_first(token) {
+            Some(place) => Ok(place),
+            None => self.occupy_again(token),
+        };
+        match place {
+            Ok(place) => Ok(Pass::new(&self.shared, token, place, self.expected, kind)),
+            Err(word) => Err(self.refuse(word)),
+        }
+    }
+
+    /// Enters, waiting while the gate is blocked.
+    ///
+    /// # Errors
+    /// [`Refusal::Blocked`] at the deadline; frozen, gone and stale at once, also while waiting.
+    pub fn enter<'t>(
+        &'t self,
+        token: &'t mut ThreadToken,
+        kind: AccessKind,
+        deadline: Deadline,
+    ) -> Result<Pass<'t>, Refusal> {
+        let place = match self.occupy_first(token) {
+            Some(place) => place,
+            None => self.occupy_waiting(token, deadline)?,
+        };
+        Ok(Pass::new(&self.shared, token, place, self.expected, kind))
+    }
+
+    /// Takes a long pass, waiting while the gate is blocked. `what` names it when a closer misses its deadline.
+    ///
+    /// # Errors
+    /// As [`Handle::enter`].
+    pub fn enter_long(
+        &self,
+        token: &mut ThreadToken,
+        kind: AccessKind,
+        what: &'static str,
+        deadline: Deadline,
+    ) -> Result<LongPass, Refusal> {
+        // A short pass keeps closers out while the long one is written down.
+        let pass = self.enter(token, kind, deadline)?;
+        Ok(pass.long(kind, what))
+    }
+
+    /// Has `wake` called whenever the gate reopens, thaws or retires, until the subscription is dropped.
+    pub fn subscribe(&self, wake: std::sync::Arc<dyn Wake>) -> Subscription {
+        Subscription::new(self.shared.clone(), wake)
+    }
+
+    /// The fast path: the thread's first slot is free and the gate is open in our epoch.
+    #[inline]
+    fn occupy_first(&self, token: &ThreadToken) -> Option<Place> {
+        let slot = token.record().first();
+        if !slot.is_free() {
+            return None;
+        }
+        slot.occupy(self.shared.address());
+        barrier::light();
+        if self.shared.word() == self.expected {
+            return Some(Place::Slot(slot));
+        }
+        Place::Slot(slot).leave(&self.shared, self.expected);
+        None
+    }
+
+    /// Nested, closed, or a trial is on: tries any slot, then looks under the lock, where the word cannot change and the
+    /// next closer is sure to see the place. Fails with the word that refuses, which fits registers.
+    #[inline(never)]
+    fn occupy_again(&self, token: &ThreadToken) -> Result<Place, Word> {
+        let word = self.shared.word();
+        if !word.admits(self.epoch()) {
+            return Err(word);
+        }
+        let place = Place::take(token, &self.shared);
+        barrier::light();
+        if self.shared.word() == self.expected {
+            return Ok(place);
+        }
+        place.leave(&self.shared, self.expected);
+        let core = self.shared.core.lock();
+        let word = core.word();
+        let entered =
+            if word.admits(self.epoch()) { Ok(Place::take(token, &self.shared)) } else { Err(word) };
+        drop(core);
+        entered
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, word: Word) -> Refusal {
+        self.shared.count_refusal(word.refusal(self.epoch()))
+    }
+
+    /// Waits until the gate is open and takes a place under its lock.
+    #[cold]
+    #[inline(never)]
+    fn occupy_waiting(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<Place, Refusal> {
+        let shared = &*self.shared;
+        let mut core = shared.core.lock();
+        let joined = core.round;
+        let mut waiting = false;
+        let mut expired = false;
+        let entered = loop {
+            let word = core.word();
+            if word.admits(self.epoch()) {
+                break Ok(Place::take(token, shared));
+            }
+            let may_wait = matches!(word.refusal(self.epoch()), Refusal::Blocked(_));
+            if expired || !may_wait {
+                break Err(word);
+            }
+            if !waiting {
+                waiting = true;
+                core.waiting += 1;
+            }
+            (core, expired) = shared.entrants.wait(core, token, deadline);
+        };
+        let mut last_admitted = false;
+        if waiting {
+            core.waiting -= 1;
+            if core.round != joined && core.admitting > 0 {
+                core.admitting -= 1;
+                last_admitted = core.admitting == 0;
+            }
+        }
+        drop(core);
+        if last_admitted {
+            shared.closers.notify_all();
+        }
+        entered.map_err(|word| self.refuse(word))
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("gate", &self.shared.name).field("epoch", &self.epoch()).finish()
+    }
+}

@@ -1,0 +1,258 @@
+//! The state of one gate: the word that readers look at, and everything behind the lock.
+//!
+//! The word is a function of the [`Core`] ([`Core::word`]) and is stored only under the core's lock ([`Shared::publish`]).
+//! Waiters wait on condition variables of their own gate, which every waiter pins, so a wake touches no memory of a waiter
+//! (CFG-I2) and costs the waiters of other gates nothing (CFG-I8).
+
+use crate::clock::Stamp;
+use crate::long::LongTable;
+use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::word::{Status, Word};
+use crate::{Epoch, Inside, InsideKind, Reason, Refusal, Refused, Wake, thread};
+use std::collections::VecDeque;
+use std::sync::Arc as StdArc;
+
+/// Keeps the word that every reader loads off the lines that others write.
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+/// A gate's memory; pinned by every `Gate`, `Handle`, `LongPass`, `GateCell` and `Subscription`.
+pub(crate) struct Shared {
+    word: Padded<AtomicU64>,
+    /// Short passes that found no free slot in their thread's record.
+    counted: AtomicUsize,
+    /// Rank: 50, gate. Never held while waiting or while calling anybody; never two gates' at once.
+    pub(crate) core: Mutex<Core>,
+    /// Accesses wait here until the gate opens or refuses them for good.
+    pub(crate) entrants: Condvar,
+    /// Closers wait here for their turn.
+    pub(crate) closers: Condvar,
+    /// The closer whose turn it is, or `retire`, waits here for accesses to leave.
+    pub(crate) drained: Condvar,
+    refused: [AtomicU64; 4],
+    pub(crate) name: String,
+}
+
+/// The closer that drains or holds a proof.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) reason: Reason,
+    pub(crate) since: Stamp,
+    /// The gate was frozen when it closed; `Quiesced::thaw` ends that freeze and no later one.
+    pub(crate) was_frozen: bool,
+}
+
+pub(crate) struct Core {
+    pub(crate) epoch: Epoch,
+    pub(crate) gone: bool,
+    pub(crate) frozen: bool,
+    /// Frozen (again) since the owner closed.
+    pub(crate) frozen_under_owner: bool,
+    pub(crate) owner: Option<Owner>,
+    /// Closers that wait for their turn, in order of arrival.
+    pub(crate) queue: VecDeque<u64>,
+    pub(crate) next_ticket: u64,
+    /// Calls of `retire` that have not returned: the gate cannot be renewed yet.
+    pub(crate) retiring: usize,
+    /// Closers and retirers that wait for accesses to leave.
+    pub(crate) drainers: usize,
+    /// Accesses that wait.
+    pub(crate) waiting: usize,
+    /// Grows when a closer leaves: accesses that waited then are let in before the next closer closes.
+    pub(crate) round: u64,
+    /// How many of those have not gone in or given up yet.
+    pub(crate) admitting: usize,
+    pub(crate) since: Stamp,
+    pub(crate) long: LongTable,
+    subscribers: Vec<(u64, StdArc<dyn Wake>)>,
+    next_subscriber: u64,
+}
+
+/// Subscribers to wake once the lock is released.
+#[derive(Default)]
+#[must_use = "subscribers must be woken after the lock is released"]
+pub(crate) struct Wakeups(Vec<StdArc<dyn Wake>>);
+
+impl Wakeups {
+    pub(crate) fn call(self) {
+        for subscriber in self.0 {
+            subscriber.wake();
+        }
+    }
+}
+
+impl Core {
+    fn new() -> Core {
+        Core {
+            epoch: Epoch(1),
+            gone: false,
+            frozen: false,
+            frozen_under_owner: false,
+            owner: None,
+            queue: VecDeque::new(),
+            next_ticket: 0,
+            retiring: 0,
+            drainers: 0,
+            waiting: 0,
+            round: 0,
+            admitting: 0,
+            since: Stamp::now(),
+            long: LongTable::default(),
+            subscribers: Vec::new(),
+            next_subscriber: 0,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        if self.gone {
+            Status::Gone
+        } else if self.frozen {
+            Status::Frozen
+        } else if let Some(owner) = self.owner {
+            Status::Blocked(owner.reason)
+        } else {
+            Status::Open
+        }
+    }
+
+    /// What readers must see now. An owner of a frozen gate shows as frozen: both keep everybody out.
+    pub(crate) fn word(&self) -> Word {
+        Word::new(self.epoch, self.status(), self.drainers > 0)
+    }
+
+    /// A closer may have the gate now, other than by its place in the queue.
+    pub(crate) fn may_close(&self) -> bool {
+        self.owner.is_none() && self.admitting == 0
+    }
+
+    pub(crate) fn subscribe(&mut self, wake: StdArc<dyn Wake>) -> u64 {
+        let id = self.next_subscriber;
+        self.next_subscriber += 1;
+        self.subscribers.push((id, wake));
+        id
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: u64) -> Option<StdArc<dyn Wake>> {
+        let at = self.subscribers.iter().position(|(subscribed, _)| *subscribed == id)?;
+        Some(self.subscribers.swap_remove(at).1)
+    }
+
+    pub(crate) fn wakeups(&self) -> Wakeups {
+        Wakeups(self.subscribers.iter().map(|(_, wake)| wake.clone()).collect())
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(name: String) -> Shared {
+        let core = Core::new();
+        Shared {
+            word: Padded(AtomicU64::new(core.word().0)),
+            counted: AtomicUsize::new(0),
+            core: Mutex::new(core),
+            entrants: Condvar::new(),
+            closers: Condvar::new(),
+            drained: Condvar::new(),
+            refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            name,
+        }
+    }
+
+    /// What a slot holds to name this gate.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The word, and with it everything done before the gate opened.
+    #[inline]
+    pub(crate) fn word(&self) -> Word {
+        Word(self.word.0.load(Ordering::Acquire))
+    }
+
+    /// Makes a change of the core visible to readers; call before releasing the lock.
+    pub(crate) fn publish(&self, core: &Core) {
+        self.store(core.word());
+    }
+
+    pub(crate) fn store(&self, word: Word) {
+        self.word.0.store(word.0, Ordering::Release);
+    }
+
+    pub(crate) fn add_counted(&self) {
+        self.counted.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn remove_counted(&self) {
+        self.counted.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A short pass is inside. Means something only between [`crate::barrier::heavy`] and the next opening.
+    pub(crate) fn short_inside(&self) -> bool {
+        self.counted.load(Ordering::Acquire) != 0 || thread::any_inside(self.address())
+    }
+
+    /// Wakes whoever drains, after an access has left while the word was not open.
+    ///
+    /// The lock is taken so that the wake cannot fall between the drainer's look at the slots and its wait.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn left_while_closed(&self, word: Word) {
+        if word.has_drain() {
+            drop(self.core.lock());
+            self.drained.notify_all();
+        }
+    }
+
+    /// After the gate may have opened, or was frozen or retired: lets accesses and closers look again.
+    pub(crate) fn notify_waiters(&self) {
+        self.entrants.notify_all();
+        self.closers.notify_all();
+    }
+
+    pub(crate) fn count_refusal(&self, refusal: Refusal) -> Refusal {
+        let at = match refusal {
+            Refusal::Blocked(_) => 0,
+            Refusal::Frozen => 1,
+            Refusal::Gone => 2,
+            Refusal::StaleEpoch { .. } => 3,
+        };
+        self.refused[at].fetch_add(1, Ordering::Relaxed);
+        refusal
+    }
+
+    pub(crate) fn refused(&self) -> Refused {
+        let read = |at: usize| self.refused[at].load(Ordering::Relaxed);
+        Refused { blocked: read(0), frozen: read(1), gone: read(2), stale: read(3) }
+    }
+
+    /// Names what is inside: the owner if asked for, short passes, and long passes of `epoch` or of all.
+    pub(crate) fn insiders(&self, core: &Core, owner: bool, long: LongScope) -> Vec<Inside> {
+        let short = |what: String| Inside { kind: InsideKind::Short, what, age: None, epoch: None };
+        let mut inside = Vec::new();
+        if let (true, Some(owner)) = (owner, core.owner) {
+            inside.push(Inside {
+                kind: InsideKind::Proof(owner.reason),
+                what: owner.reason.to_string(),
+                age: Some(owner.since.age()),
+                epoch: None,
+            });
+        }
+        inside.extend(thread::threads_inside(self.address()).into_iter().map(short));
+        let counted = self.counted.load(Ordering::Acquire);
+        inside.extend((0..counted).map(|_| short("with deeply nested passes".to_owned())));
+        match long {
+            LongScope::None => {}
+            LongScope::Of(epoch) => inside.extend(core.long.describe(Some(epoch))),
+            LongScope::All => inside.extend(core.long.describe(None)),
+        }
+        inside
+    }
+}
+
+/// Which long passes a drain waits for or a list names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LongScope {
+    None,
+    Of(Epoch),
+    All,
+}

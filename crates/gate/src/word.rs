@@ -1,0 +1,153 @@
+//! The gate's state packed into one word, so that a reader decides with one load and one compare.
+//!
+//! ```text
+//! bit  0..2   status: open, blocked, frozen, gone
+//! bit  2..5   reason, if blocked
+//! bit  5      DRAIN: a closer waits for accesses to leave; whoever leaves wakes it
+//! bit  6      TRIAL: a try_close is looking; the status is still the one before
+//! bit  8..64  epoch
+//! ```
+//! An open gate's word is its epoch shifted left by 8 and nothing else, which is what a [`crate::Handle`] compares with.
+
+use crate::{Reason, Refusal};
+use std::fmt;
+
+/// The life of one device in a gate's place; a handle of an older epoch never reaches the next device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub(crate) u64);
+
+impl Epoch {
+    /// The number, for display and logs; grows by an unspecified step.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn next(self) -> Epoch {
+        Epoch(self.0 + 1)
+    }
+
+    pub(crate) fn previous(self) -> Epoch {
+        Epoch(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "epoch {}", self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Open,
+    Blocked(Reason),
+    Frozen,
+    Gone,
+}
+
+const STATUS_MASK: u64 = 0b11;
+const REASON_SHIFT: u32 = 2;
+const REASON_MASK: u64 = 0b111;
+const DRAIN: u64 = 1 << 5;
+const TRIAL: u64 = 1 << 6;
+const EPOCH_SHIFT: u32 = 8;
+
+/// A loaded or to-be-stored state word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(pub(crate) u64);
+
+impl Word {
+    /// What the word is while the gate is open in `epoch`.
+    pub(crate) fn open(epoch: Epoch) -> Word {
+        Word(epoch.0 << EPOCH_SHIFT)
+    }
+
+    pub(crate) fn new(epoch: Epoch, status: Status, drain: bool) -> Word {
+        let bits = match status {
+            Status::Open => 0,
+            Status::Blocked(reason) => 1 | u64::from(reason.code()) << REASON_SHIFT,
+            Status::Frozen => 2,
+            Status::Gone => 3,
+        };
+        Word(Word::open(epoch).0 | bits | if drain { DRAIN } else { 0 })
+    }
+
+    /// The word during a trial: no handle's compare succeeds, so readers look again under the lock.
+    pub(crate) fn trial(self) -> Word {
+        Word(self.0 | TRIAL)
+    }
+
+    pub(crate) fn has_drain(self) -> bool {
+        self.0 & DRAIN != 0
+    }
+
+    pub(crate) fn epoch(self) -> Epoch {
+        Epoch(self.0 >> EPOCH_SHIFT)
+    }
+
+    pub(crate) fn status(self) -> Status {
+        match self.0 & STATUS_MASK {
+            0 => Status::Open,
+            1 => Status::Blocked(Reason::from_code((self.0 >> REASON_SHIFT & REASON_MASK) as u8)),
+            2 => Status::Frozen,
+            _ => Status::Gone,
+        }
+    }
+
+    /// True if an access of `handle`'s epoch may enter; a drain of an older epoch or a trial may be on.
+    pub(crate) fn admits(self, handle: Epoch) -> bool {
+        self.status() == Status::Open && self.epoch() == handle
+    }
+
+    /// Why an access of `handle`'s epoch may not enter; ask only of a word that does not admit it.
+    pub(crate) fn refusal(self, handle: Epoch) -> Refusal {
+        match self.status() {
+            Status::Gone => Refusal::Gone,
+            Status::Blocked(reason) if self.epoch() == handle => Refusal::Blocked(reason),
+            Status::Frozen if self.epoch() == handle => Refusal::Frozen,
+            Status::Open | Status::Blocked(_) | Status::Frozen => {
+                Refusal::StaleEpoch { handle, current: self.epoch() }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_says_what_it_was_made_of() {
+        let reasons = [
+            Reason::Reset,
+            Reason::PowerChange,
+            Reason::Freeze,
+            Reason::Unplug,
+            Reason::Recovery,
+            Reason::OpsSwap,
+            Reason::DmaUnmap,
+        ];
+        let blocked = reasons.into_iter().map(Status::Blocked);
+        for status in blocked.chain([Status::Open, Status::Frozen, Status::Gone]) {
+            for drain in [false, true] {
+                let word = Word::new(Epoch(7), status, drain);
+                assert_eq!((word.status(), word.epoch(), word.has_drain()), (status, Epoch(7), drain));
+                assert_eq!((word.trial().status(), word.trial().epoch()), (status, Epoch(7)));
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_open_gate_without_a_closer_equals_what_a_handle_expects() {
+        let open = Word::open(Epoch(7));
+        assert_eq!(Word::new(Epoch(7), Status::Open, false), open);
+        for other in [
+            Word::new(Epoch(7), Status::Open, true),
+            open.trial(),
+            Word::new(Epoch(8), Status::Open, false),
+            Word::new(Epoch(7), Status::Frozen, false),
+        ] {
+            assert_ne!(other, open);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Built-in device models and the host drivers that exercise them.
+
+pub mod nvme;

@@ -1,0 +1,138 @@
+//! Asynchronous events: requests that wait for one, and events that wait for a request.
+//!
+//! An event type that was reported is masked until the host has read the log page it names, so a misbehaving
+//! guest hears of its own bad doorbells once per look at the log, and never floods itself.
+//!
+//! NVMe 1.4 s5.2 *Asynchronous Event Request command*.
+
+use nvme_spec::event::Event;
+
+use super::limits::ASYNC_EVENT_REQUESTS;
+
+/// Requests and events.
+#[derive(Debug, Default)]
+pub(super) struct AsyncEvents {
+    /// Identifiers of the commands that wait, oldest first.
+    requests: Vec<u16>,
+    /// Events not yet reported, oldest first; each at most once, so bounded by the events there are.
+    pending: Vec<Event>,
+    /// A bit for each event type that waits for its log to be read.
+    masked: u8,
+}
+
+impl AsyncEvents {
+    /// Keeps a request. Returns false if as many wait as may.
+    pub(super) fn request(&mut self, cid: u16) -> bool {
+        let room = self.requests.len() < ASYNC_EVENT_REQUESTS;
+        if room {
+            self.requests.push(cid);
+        }
+        room
+    }
+
+    /// Something happened. The same event again, before it was reported, is no second event.
+    pub(super) fn raise(&mut self, event: Event) {
+        if !self.pending.contains(&event) {
+            self.pending.push(event);
+        }
+    }
+
+    /// Takes the oldest event that may be reported, with the request that it answers.
+    pub(super) fn take(&mut self) -> Option<(u16, Event)> {
+        if self.requests.is_empty() {
+            return None;
+        }
+        let at = self.pending.iter().position(|event| self.masked & type_bit(event) == 0)?;
+        let event = self.pending.remove(at);
+        self.masked |= type_bit(&event);
+        Some((self.requests.remove(0), event))
+    }
+
+    /// Whether [`AsyncEvents::take`] would give something.
+    pub(super) fn is_due(&self) -> bool {
+        !self.requests.is_empty() && self.pending.iter().any(|event| self.masked & type_bit(event) == 0)
+    }
+
+    /// The host has read the log page `log_page`: events of the types that name it may be reported again.
+    pub(super) fn log_was_read(&mut self, log_page: u8) {
+        let of_type = match log_page {
+            0x01 => 0x0,
+            0x02 => 0x1,
+            0x04 => 0x2,
+            _ => return,
+        };
+        self.masked &= !(1 << of_type);
+    }
+
+    /// Takes the request `cid` back; false if it does not wait here.
+    pub(super) fn abort(&mut self, cid: u16) -> bool {
+        let found = self.requests.iter().position(|waiting| *waiting == cid);
+        found.map(|at| self.requests.remove(at)).is_some()
+    }
+
+    /// Forgets everything, as a controller reset does.
+    pub(super) fn reset(&mut self) {
+        let Self { requests, pending, masked } = self;
+        requests.clear();
+        pending.clear();
+        *masked = 0;
+    }
+}
+
+fn type_bit(event: &Event) -> u8 {
+    1 << (event.kind.code() & 0x7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_waits_for_a_request_and_a_request_for_an_event() {
+        let mut events = AsyncEvents::default();
+        events.raise(Event::INVALID_DOORBELL_VALUE);
+        assert_eq!(events.take(), None);
+        assert!(events.request(7));
+        assert!(events.is_due());
+        assert_eq!(events.take(), Some((7, Event::INVALID_DOORBELL_VALUE)));
+        assert!(events.request(8));
+        assert_eq!(events.take(), None);
+    }
+
+    #[test]
+    fn a_reported_type_stays_masked_until_its_log_is_read() {
+        let mut events = AsyncEvents::default();
+        assert!(events.request(1) && events.request(2) && events.request(3));
+        events.raise(Event::INVALID_DOORBELL_VALUE);
+        assert!(events.take().is_some());
+        events.raise(Event::INVALID_DOORBELL_REGISTER);
+        assert!(!events.is_due());
+        events.raise(Event::NAMESPACE_ATTRIBUTE_CHANGED);
+        assert_eq!(events.take(), Some((2, Event::NAMESPACE_ATTRIBUTE_CHANGED)), "another type");
+        events.log_was_read(0x01);
+        assert_eq!(events.take(), Some((3, Event::INVALID_DOORBELL_REGISTER)));
+    }
+
+    #[test]
+    fn requests_are_limited_and_events_are_not_repeated() {
+        let mut events = AsyncEvents::default();
+        for cid in 0..4 {
+            assert!(events.request(cid));
+        }
+        assert!(!events.request(4));
+        for _ in 0..1000 {
+            events.raise(Event::INVALID_DOORBELL_VALUE);
+        }
+        assert_eq!(events.pending.len(), 1);
+    }
+
+    #[test]
+    fn an_aborted_request_is_answered_no_more() {
+        let mut events = AsyncEvents::default();
+        assert!(events.request(1));
+        assert!(events.abort(1));
+        assert!(!events.abort(1));
+        events.raise(Event::INVALID_DOORBELL_VALUE);
+        assert_eq!(events.take(), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! What register accesses and the worker share without a lock: registers, doorbells, the level of INTx.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::doorbell::DoorbellPage;
+use super::registers::Registers;
+
+/// The shared, lock-free part of a controller.
+#[derive(Debug)]
+pub(super) struct Board {
+    pub(super) registers: Registers,
+    pub(super) doorbells: DoorbellPage,
+    line: AtomicBool,
+}
+
+impl Board {
+    /// # Errors
+    /// No descriptor or no memory for the doorbell page.
+    pub(super) fn new() -> rustix::io::Result<Self> {
+        let doorbells = DoorbellPage::new()?;
+        Ok(Self { registers: Registers::default(), doorbells, line: AtomicBool::new(false) })
+    }
+
+    /// Sets the level that INTx ought to have, under the engine's lock; says whether it changed.
+    pub(super) fn set_line(&self, level: bool) -> bool {
+        self.line.swap(level, Ordering::AcqRel) != level
+    }
+
+    /// The level that INTx ought to have.
+    pub(super) fn line(&self) -> bool {
+        self.line.load(Ordering::Acquire)
+    }
+}

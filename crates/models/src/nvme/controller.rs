@@ -1,0 +1,143 @@
+//! The controller as its function sees it: registers, doorbells, reset.
+//!
+//! BAR 0, four pages: registers, doorbells, MSI-X table, pending bits. The last two are kept by whoever emulates
+//! MSI-X for the guest (QEMU does, and so does the kernel): the table reads as all-ones (VF-16) and nothing is pending.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use gate::{Pass, Quiesced};
+use nvme_spec::Doorbell;
+use parking_lot::Mutex;
+use pci_core::{BarIndex, Command, Device, MappedArea, MappedAreas, ResetKind};
+
+use super::config::{DoorbellStyle, InterruptStyle};
+use super::doorbell::{DOORBELL_BYTES, DOORBELLS, doorbell_at};
+use super::outbox::{Note, Outbox};
+use super::shared::Shared;
+use super::worker::Worker;
+
+/// Where the MSI-X table ends and the pending bits begin.
+const PENDING_BITS: u64 = 0x3000;
+/// Where the MSI-X table begins.
+const TABLE: u64 = 0x2000;
+
+/// An NVMe controller; made by [`build`](super::build).
+pub struct Controller {
+    shared: Arc<Shared>,
+    style: InterruptStyle,
+    /// Leaf lock: taken with no other lock held, for starting the thread and for ending it.
+    worker: Mutex<Option<Worker>>,
+}
+
+impl Controller {
+    pub(super) fn new(shared: Arc<Shared>, style: InterruptStyle) -> Self {
+        Self { shared, style, worker: Mutex::new(None) }
+    }
+
+    fn write_dword(&self, pass: &Pass<'_>, offset: u64, value: u32, out: &mut Outbox) {
+        if offset < DOORBELLS {
+            self.shared.with_engine(pass, out, |engine, out| engine.write_register(offset, value, out));
+        } else if offset < DOORBELLS + DOORBELL_BYTES {
+            self.ring(pass, offset, value, out);
+        }
+    }
+
+    fn ring(&self, pass: &Pass<'_>, offset: u64, value: u32, out: &mut Outbox) {
+        let board = &self.shared.board;
+        let Some(doorbell) = doorbell_at(offset).filter(|doorbell| board.doorbells.exists(*doorbell)) else {
+            self.shared.with_engine(pass, out, |engine, out| engine.stray_doorbell(out));
+            return;
+        };
+        board.doorbells.store(doorbell, value);
+        if let (InterruptStyle::Intx, Doorbell::CompletionHead(qid)) = (self.style, doorbell) {
+            self.shared.with_engine(pass, out, |engine, out| engine.acknowledge(qid, value, out));
+        }
+        out.wake = true;
+    }
+
+    fn start_worker(&self) {
+        let mut worker = self.worker.lock();
+        if worker.is_some() {
+            return;
+        }
+        match Worker::start(&self.shared) {
+            Ok(started) => *worker = Some(started),
+            Err(error) => {
+                tracing::error!(function = self.shared.name, %error, "no thread for the controller");
+                let registers = &self.shared.board.registers;
+                registers.set_csts(registers.csts().with_cfs(true));
+            }
+        }
+    }
+}
+
+impl Device for Controller {
+    fn read_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, offset: u64, data: &mut [u8]) {
+        match offset {
+            ..DOORBELLS => self.shared.board.registers.read(offset, data),
+            TABLE..PENDING_BITS => data.fill(0xff),
+            // Doorbells are written only; what they read is left open. Nothing is pending.
+            _ => data.fill(0),
+        }
+    }
+
+    fn write_bar(&self, pass: &Pass<'_>, _bar: BarIndex, offset: u64, data: &[u8]) {
+        let mut out = Outbox::default();
+        if offset.is_multiple_of(4) && data.len().is_multiple_of(4) {
+            for (at, dword) in (offset..).step_by(4).zip(data.chunks_exact(4)) {
+                let mut value = [0; 4];
+                value.copy_from_slice(dword);
+                self.write_dword(pass, at, u32::from_le_bytes(value), &mut out);
+            }
+        } else {
+            out.note(Note::Access);
+        }
+        self.shared.signal(pass, &mut out);
+        if out.start_worker {
+            self.start_worker();
+        }
+        if out.wake {
+            self.shared.waker.notify();
+        }
+        self.shared.log(&mut out);
+    }
+
+    fn reset(&self, quiesced: &Quiesced<'_>, _kind: ResetKind) {
+        let mut out = Outbox::default();
+        self.shared.with_engine(quiesced, &mut out, |engine, out| engine.power_on_reset(out));
+    }
+
+    fn command_changed(&self, _pass: &Pass<'_>, _old: Command, _new: Command) {
+        // Commands may have been waiting for bus mastering.
+        self.shared.waker.notify();
+    }
+
+    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
+        if bar.get() != 0 || self.shared.doorbells != DoorbellStyle::Mapped {
+            return None;
+        }
+        let areas = vec![MappedArea { offset: DOORBELLS, size: DOORBELL_BYTES }];
+        Some(MappedAreas { fd: self.shared.board.doorbells.memfd(), areas })
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        let doorbells = match self.shared.doorbells {
+            DoorbellStyle::Trapped => "trapped",
+            DoorbellStyle::Mapped => "mapped",
+        };
+        let mut facts = self.shared.describe();
+        facts.push((String::from("doorbells"), doorbells.to_owned()));
+        facts
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.waker.notify();
+        if let Some(worker) = self.worker.get_mut().take() {
+            worker.join();
+        }
+    }
+}

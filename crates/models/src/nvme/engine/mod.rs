@@ -1,0 +1,195 @@
+//! The controller's state and what it does with commands: everything but threads, sockets and system calls.
+//!
+//! The worker calls [`Engine::turn`] under a short pass, again and again; register writes call the methods of
+//! [`lifecycle`]. Each call is bounded: a turn takes at most [`BURST`](super::limits::BURST) commands from each queue, and a command that
+//! takes long gets a slot and is carried on in later turns. What has to be done outside the lock (starting I/O,
+//! signalling, logging) is put into the [`Outbox`].
+//!
+//! Concurrency: one `parking_lot::Mutex` per controller around all of it, held by the [`Shared`](super::shared::Shared)
+//! state. Rank: below a gate pass or proof, above the DMA map's own locks (which are never taken here: lookups are
+//! lock-free). It is held for one turn or one register write, never while waiting, and nothing outside this crate is
+//! called under it that could lock, but for looking guest memory up and copying it.
+//!
+//! * [`service`]: taking commands from queues;
+//! * [`answer`]: posting completions;
+//! * [`lifecycle`]: enable, reset, shutdown, register writes;
+//! * [`slow`]: commands that take longer than a turn.
+
+mod answer;
+mod lifecycle;
+mod service;
+mod slow;
+
+use std::sync::Arc;
+
+use assign::DmaMap;
+use gate::Pass;
+use nvme_spec::event::Event;
+
+use super::admin::Admin;
+use super::board::Board;
+use super::config::InterruptStyle;
+use super::io::Io;
+use super::outbox::{Note, Outbox};
+use super::queues::Queues;
+use super::shadow::Shadow;
+
+/// What one call into the engine works with.
+pub(super) struct Cx<'a> {
+    /// Proof that the function may be used now.
+    pub(super) pass: &'a Pass<'a>,
+    /// Guest memory.
+    pub(super) dma: &'a DmaMap,
+    /// Whether the function may reach it.
+    pub(super) bus_master: bool,
+    /// What is to be done afterwards.
+    pub(super) out: &'a mut Outbox,
+}
+
+/// How a command went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It succeeded, with this dword 0 of the completion.
+    Done(u32),
+    /// It is answered later, by whoever keeps its identifier.
+    Later,
+    /// It waits for an event: it is answered later, and until then takes no room in the completion queue.
+    Event,
+}
+
+/// Whether commands are processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// CC.EN is 0.
+    Disabled,
+    /// CSTS.RDY is 1.
+    Enabled,
+    /// CSTS.CFS is 1: only a reset helps.
+    Failed,
+    /// CC.EN went to 0, and I/O is still in flight; CSTS.RDY is still 1.
+    Resetting,
+}
+
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shutdown {
+    /// None was asked for.
+    None,
+    /// Waits for commands in flight.
+    Draining,
+    /// The backing is being flushed.
+    Flushing,
+    /// CSTS.SHST says so.
+    Complete,
+}
+
+/// The state of a controller; see the module's head.
+pub(super) struct Engine {
+    pub(super) board: Arc<Board>,
+    pub(super) style: InterruptStyle,
+    phase: Phase,
+    shutdown: Shutdown,
+    pub(super) queues: Queues,
+    pub(super) admin: Admin,
+    pub(super) io: Io,
+    pub(super) shadow: Option<Shadow>,
+    /// Which queue has the first turn.
+    first: usize,
+    /// Submission queues that are being deleted.
+    pub(super) deleting: usize,
+    /// Vectors whose interrupt is held back by INTMS.
+    masked_vectors: u128,
+}
+
+impl Engine {
+    pub(super) fn new(board: Arc<Board>, style: InterruptStyle, admin: Admin, io: Io) -> Self {
+        Self {
+            board,
+            style,
+            phase: Phase::Disabled,
+            shutdown: Shutdown::None,
+            queues: Queues::default(),
+            admin,
+            io,
+            shadow: None,
+            first: 0,
+            deleting: 0,
+            masked_vectors: 0,
+        }
+    }
+
+    /// Does a bounded amount of work; says whether there was any.
+    pub(super) fn turn(&mut self, cx: &mut Cx<'_>) -> bool {
+        let mut worked = self.absorb(cx.out);
+        if self.phase == Phase::Enabled && cx.bus_master {
+            worked |= self.post_done(cx);
+            worked |= self.carry_on(cx);
+            if self.shutdown == Shutdown::None {
+                worked |= self.service(cx);
+            }
+            worked |= self.finish_deletions(cx);
+            worked |= self.report_events(cx);
+        }
+        worked |= self.carry_shutdown_on(cx.out, true);
+        if self.phase == Phase::Enabled {
+            self.update_line(cx.out);
+        }
+        worked
+    }
+
+    /// What can be done while the gate is closed: taking in what the ring has finished.
+    pub(super) fn take_in(&mut self, out: &mut Outbox) {
+        self.absorb(out);
+        self.carry_shutdown_on(out, false);
+    }
+
+    /// Whether a turn would find work, asked before parking. Announces in the event index buffer that the next
+    /// doorbell is to be written for real.
+    pub(super) fn has_work(&mut self, cx: &mut Cx<'_>) -> bool {
+        if self.phase != Phase::Enabled || !cx.bus_master {
+            return false;
+        }
+        if self.io.slots.has_steps() || self.event_can_be_reported() || self.shutdown_can_go_on() {
+            return true;
+        }
+        self.shutdown == Shutdown::None && self.announce(cx) && self.doorbells_moved(cx)
+    }
+
+    /// An impossible doorbell: an event for the host, a line in the log, and nothing else.
+    fn bad_doorbell(&mut self, out: &mut Outbox, event: Event) {
+        out.note(Note::InvalidDoorbell);
+        self.admin.doorbell_fault(event);
+    }
+
+    /// The controller cannot go on.
+    pub(super) fn fail(&mut self, out: &mut Outbox, note: Note) {
+        out.note(note);
+        self.phase = Phase::Failed;
+        let registers = &self.board.registers;
+        registers.set_csts(registers.csts().with_cfs(true));
+    }
+
+    /// Facts for an operator.
+    pub(super) fn describe(&self) -> Vec<(String, String)> {
+        let state = match (self.phase, self.shutdown) {
+            (Phase::Enabled, Shutdown::None) => "enabled",
+            (Phase::Enabled, Shutdown::Complete) => "shut down",
+            (Phase::Enabled, _) => "shutting down",
+            (Phase::Disabled, _) => "disabled",
+            (Phase::Failed, _) => "failed, waits for a reset",
+            (Phase::Resetting, _) => "resetting",
+        };
+        let (reads, writes) = self.io.health.commands();
+        let fact = |name: &str, value: String| (name.to_owned(), value);
+        vec![
+            fact("controller", state.to_owned()),
+            fact("submission queues", self.queues.live_count().to_string()),
+            fact("commands in flight", self.io.slots.busy().to_string()),
+            fact("reads", reads.to_string()),
+            fact("writes", writes.to_string()),
+            fact("errors", self.admin.errors.count().to_string()),
+            fact("shadow doorbells", if self.shadow.is_some() { "yes" } else { "no" }.to_owned()),
+            fact("backing", self.io.describe()),
+        ]
+    }
+}

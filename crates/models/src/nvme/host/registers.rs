@@ -1,0 +1,107 @@
+//! Registers in BAR 0 and the configuration space, through messages.
+
+use std::time::{Duration, Instant};
+
+use gate::ThreadToken;
+use nvme_spec::register::{CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus};
+use pci_spec::{ClassCode, Command, config};
+use vfio_user::client::{Client, ClientError};
+
+use super::DriverError;
+
+/// Region number of BAR 0.
+pub(super) const BAR0: u32 = 0;
+/// Region number of the configuration space.
+const CONFIG: u32 = 7;
+/// Unit of CAP.TO.
+const CAP_TO_MS: u64 = 500;
+
+/// The registers of one controller.
+pub(super) struct Registers {
+    pub(super) client: Client,
+    pub(super) capabilities: Capabilities,
+}
+
+impl Registers {
+    /// Checks that this is an NVMe controller, lets it reach memory, and reads CAP.
+    pub(super) fn open(token: &mut ThreadToken, mut client: Client) -> Result<Self, DriverError> {
+        let mut class = [0; 4];
+        client.region_read(token, CONFIG, u64::from(config::CLASS_CODE), &mut class[..3])?;
+        let class = u32::from_le_bytes(class);
+        if class != ClassCode::NVME.to_u24() {
+            return Err(DriverError::NotNvme(class));
+        }
+        let command = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
+        client.region_write(token, CONFIG, u64::from(config::COMMAND), &command.bits().to_le_bytes())?;
+        let mut registers = Self { client, capabilities: Capabilities::default() };
+        registers.capabilities = Capabilities(registers.read_u64(token, CAP)?);
+        if registers.capabilities.0 == u64::MAX {
+            return Err(DriverError::Fatal(u32::MAX));
+        }
+        Ok(registers)
+    }
+
+    /// As [`Registers::open`] leaves it on the way out: no more memory for the device.
+    pub(super) fn close(&mut self, token: &mut ThreadToken) -> Result<(), ClientError> {
+        let command = Command::MEMORY_SPACE | Command::INTERRUPT_DISABLE;
+        self.client.region_write(token, CONFIG, u64::from(config::COMMAND), &command.bits().to_le_bytes())
+    }
+
+    pub(super) fn read_u32(&mut self, token: &mut ThreadToken, offset: u64) -> Result<u32, ClientError> {
+        let mut bytes = [0; 4];
+        self.client.region_read(token, BAR0, offset, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn read_u64(&mut self, token: &mut ThreadToken, offset: u64) -> Result<u64, ClientError> {
+        let mut bytes = [0; 8];
+        self.client.region_read(token, BAR0, offset, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    pub(super) fn write_u32(
+        &mut self,
+        token: &mut ThreadToken,
+        offset: u64,
+        value: u32,
+    ) -> Result<(), ClientError> {
+        self.client.region_write(token, BAR0, offset, &value.to_le_bytes())
+    }
+
+    pub(super) fn write_u64(
+        &mut self,
+        token: &mut ThreadToken,
+        offset: u64,
+        value: u64,
+    ) -> Result<(), ClientError> {
+        self.client.region_write(token, BAR0, offset, &value.to_le_bytes())
+    }
+
+    pub(super) fn configure(&mut self, token: &mut ThreadToken, cc: Configuration) -> Result<(), ClientError> {
+        self.write_u32(token, CC, cc.0)
+    }
+
+    /// Reads CSTS until `reached` or until the time that CAP.TO grants is over.
+    pub(super) fn wait_for(
+        &mut self,
+        token: &mut ThreadToken,
+        what: &'static str,
+        reached: impl Fn(ControllerStatus) -> bool,
+    ) -> Result<(), DriverError> {
+        let limit_ms = u64::from(self.capabilities.to().max(1)) * CAP_TO_MS;
+        let end = Instant::now() + Duration::from_millis(limit_ms);
+        loop {
+            let csts = self.read_u32(token, CSTS)?;
+            if csts == u32::MAX || ControllerStatus(csts).cfs() {
+                return Err(DriverError::Fatal(csts));
+            }
+            if reached(ControllerStatus(csts)) {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(DriverError::NotReady { what, limit_ms, csts });
+            }
+            // Each round is a message and its reply, so this does not spin.
+        }
+    }
+}

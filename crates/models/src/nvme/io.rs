@@ -1,0 +1,529 @@
+//! The I/O commands: Read, Write, Flush, Write Zeroes, Dataset Management.
+//!
+//! Memory is copied between guest and backing right here, without a detour. A file's I/O gets a slot and a transfer
+//! that holds the guest memory until the ring has done with it.
+//!
+//! NVMe 1.4 chapter 6 *NVM Command Set*.
+
+use std::sync::Arc;
+
+use assign::{DmaAccess, DmaError};
+use nvme_spec::command::SubmissionEntry;
+use nvme_spec::io::Cdw12;
+use nvme_spec::{NSID_ALL, NvmOpcode, Status, dsm};
+use zerocopy::FromBytes;
+
+use super::backing::{FileBacking, MemoryBacking};
+use super::engine::{Cx, Outcome};
+use super::health::Health;
+use super::limits::{DSM_RANGES, MAX_TRANSFER, PAGE, PAGE_LEN, RANGE_STEP_BYTES};
+use super::outbox::Outbox;
+use super::prp::{Walk, WalkError};
+use super::ranges::{ByteRange, RangeWork, ZeroMethod};
+use super::slots::{Origin, Slots, Work};
+use super::transfer::{Operation, Transfer, TransferError};
+
+/// The one namespace.
+pub(super) const NSID: u32 = 1;
+
+/// What follows the end of a log page.
+static ZEROS: [u8; PAGE_LEN] = [0; PAGE_LEN];
+
+/// The backing as the engine uses it.
+#[derive(Debug)]
+pub(super) enum Storage {
+    Memory(MemoryBacking),
+    File(Arc<FileBacking>),
+}
+
+/// The namespace and the commands on it.
+#[derive(Debug)]
+pub(super) struct Io {
+    storage: Storage,
+    block_shift: u32,
+    blocks: u64,
+    walk: Walk,
+    /// Every write is durable before it is answered: the host turned the write cache off.
+    write_through: bool,
+    /// Something may have been written since the last flush.
+    dirty: bool,
+    zero_method: ZeroMethod,
+    pub(super) slots: Slots,
+    pub(super) health: Health,
+}
+
+/// What became of a slot's result.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It belongs to a command.
+    Command,
+    /// It was the flush of a shutdown.
+    Shutdown {
+        /// It succeeded.
+        ok: bool,
+    },
+}
+
+/// A run of blocks, in bytes of the backing.
+struct Span {
+    offset: u64,
+    len: u64,
+    lba: u64,
+}
+
+impl Io {
+    pub(super) fn new(storage: Storage, block_shift: u32) -> Self {
+        let size = match &storage {
+            Storage::Memory(memory) => memory.size(),
+            Storage::File(file) => file.size(),
+        };
+        Self {
+            storage,
+            block_shift,
+            blocks: size >> block_shift,
+            walk: Walk::default(),
+            write_through: false,
+            dirty: false,
+            zero_method: ZeroMethod::default(),
+            slots: Slots::default(),
+            health: Health::new(),
+        }
+    }
+
+    /// Logical blocks of the namespace, and the logarithm of their size.
+    pub(super) fn geometry(&self) -> (u64, u32) {
+        (self.blocks, self.block_shift)
+    }
+
+    /// Whether there is a volatile write cache.
+    pub(super) fn has_cache(&self) -> bool {
+        matches!(self.storage, Storage::File(_))
+    }
+
+    /// The write cache was turned on or off.
+    pub(super) fn set_cache(&mut self, on: bool) {
+        self.write_through = !on;
+    }
+
+    /// Whether a flush would do anything.
+    pub(super) fn needs_flush(&self) -> bool {
+        self.has_cache() && self.dirty
+    }
+
+    /// Whether no more command can be taken on.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.slots.is_full()
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let kind = match &self.storage {
+            Storage::Memory(_) => "memory",
+            Storage::File(file) if file.direct().is_some() => "file, direct I/O",
+            Storage::File(_) => "file, page cache",
+        };
+        format!("{kind}, {} blocks of {} bytes", self.blocks, 1u64 << self.block_shift)
+    }
+
+    /// Back to how it is before the controller is enabled. What was written, and what was counted, stays.
+    pub(super) fn reset(&mut self) {
+        let Self {
+            storage: _,
+            block_shift: _,
+            blocks: _,
+            walk: _,
+            write_through,
+            dirty: _,
+            zero_method: _,
+            slots,
+            health: _,
+        } = self;
+        *write_through = false;
+        slots.reset();
+    }
+
+    /// Walks a command's data pointer; the segments are in `walk` then.
+    #[inline]
+    fn find_data(&mut self, cx: &Cx<'_>, entry: &SubmissionEntry, len: u64) -> Result<(), Status> {
+        walk_data(&mut self.walk, cx, entry, len)
+    }
+
+    /// Executes a command, or starts it.
+    #[inline]
+    pub(super) fn execute(
+        &mut self,
+        cx: &mut Cx<'_>,
+        origin: Origin,
+        entry: &SubmissionEntry,
+        spent: &mut u64,
+    ) -> Result<Outcome, Status> {
+        // Fused commands and SGLs are not offered.
+        if entry.flags & 0b1100_0011 != 0 {
+            return Err(Status::INVALID_FIELD);
+        }
+        match NvmOpcode::try_from(entry.opcode) {
+            Ok(NvmOpcode::Read) => self.read(cx, origin, entry, spent),
+            Ok(NvmOpcode::Write) => self.write(cx, origin, entry, spent),
+            Ok(NvmOpcode::Flush) => self.flush(cx.out, origin, entry),
+            Ok(NvmOpcode::WriteZeroes) => self.write_zeroes(origin, entry),
+            Ok(NvmOpcode::DatasetManagement) => self.manage(cx, origin, entry),
+            _ => Err(Status::INVALID_OPCODE),
+        }
+    }
+
+    /// The blocks that a command names.
+    #[inline]
+    fn span(&self, entry: &SubmissionEntry) -> Result<Span, Status> {
+        check_namespace(entry.nsid.get())?;
+        let lba = entry.slba();
+        let count = u64::from(Cdw12(entry.cdw12.get()).block_count());
+        self.span_of(lba, count)
+    }
+
+    #[inline]
+    fn span_of(&self, lba: u64, count: u64) -> Result<Span, Status> {
+        if lba.checked_add(count).is_none_or(|end| end > self.blocks) {
+            return Err(Status::LBA_OUT_OF_RANGE);
+        }
+        Ok(Span { offset: lba << self.block_shift, len: count << self.block_shift, lba })
+    }
+
+    #[inline]
+    fn read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        origin: Origin,
+        entry: &SubmissionEntry,
+        spent: &mut u64,
+    ) -> Result<Outcome, Status> {
+        let span = self.span(entry)?;
+        self.find_data(cx, entry, span.len)?;
+        *spent += span.len;
+        let Storage::Memory(memory) = &self.storage else {
+            return self.start(cx, origin, &span, Operation::Read, DmaAccess::Write, Work::Read(span.len));
+        };
+        let mut at = span.offset;
+        for segment in self.walk.segments() {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
+            let bytes = memory.bytes(at, segment.len as usize).ok_or(Status::INTERNAL_ERROR)?;
+            match cx.dma.resolve(cx.pass, segment.iova, segment.len, DmaAccess::Write) {
+                Ok(slice) => slice.write_from(bytes).map_err(transfer_error)?,
+                // Contiguous for the device, but in more than one mapping.
+                Err(_) => cx.dma.write(cx.pass, segment.iova, bytes).map_err(transfer_error)?,
+            }
+            at += segment.len;
+        }
+        self.health.count_read(span.len);
+        Ok(Outcome::Done(0))
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        cx: &mut Cx<'_>,
+        origin: Origin,
+        entry: &SubmissionEntry,
+        spent: &mut u64,
+    ) -> Result<Outcome, Status> {
+        let span = self.span(entry)?;
+        self.find_data(cx, entry, span.len)?;
+        *spent += span.len;
+        let durable = Cdw12(entry.cdw12.get()).fua() || self.write_through;
+        let Storage::Memory(memory) = &mut self.storage else {
+            self.dirty = true;
+            let operation = Operation::Write { durable };
+            return self.start(cx, origin, &span, operation, DmaAccess::Read, Work::Write(span.len));
+        };
+        let mut at = span.offset;
+        for segment in self.walk.segments() {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
+            let bytes = memory.bytes_mut(at, segment.len as usize).ok_or(Status::INTERNAL_ERROR)?;
+            match cx.dma.resolve(cx.pass, segment.iova, segment.len, DmaAccess::Read) {
+                Ok(slice) => slice.read_into(bytes).map_err(transfer_error)?,
+                Err(_) => cx.dma.read(cx.pass, segment.iova, bytes).map_err(transfer_error)?,
+            }
+            at += segment.len;
+        }
+        self.health.count_write(span.len);
+        Ok(Outcome::Done(0))
+    }
+
+    /// Starts a transfer between the file and the segments found.
+    fn start(
+        &mut self,
+        cx: &mut Cx<'_>,
+        origin: Origin,
+        span: &Span,
+        operation: Operation,
+        access: DmaAccess,
+        work: Work,
+    ) -> Result<Outcome, Status> {
+        let slot = self.slots.take(origin, work, span.lba).ok_or(Status::INTERNAL_ERROR)?;
+        let Some(mut transfer) = self.slots.transfer(slot) else { return Err(Status::INTERNAL_ERROR) };
+        transfer.set(operation, span.offset, span.len);
+        for segment in self.walk.segments() {
+            if let Err(error) = hold(cx, &mut transfer, segment.iova, segment.len, access) {
+                transfer.release();
+                self.slots.take_back(slot, transfer);
+                self.slots.release(slot);
+                return Err(transfer_error(error));
+            }
+        }
+        cx.out.starts.push((slot, transfer));
+        Ok(Outcome::Later)
+    }
+
+    fn flush(&mut self, out: &mut Outbox, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+        if entry.nsid.get() != NSID_ALL {
+            check_namespace(entry.nsid.get())?;
+        }
+        if !self.has_cache() {
+            return Ok(Outcome::Done(0));
+        }
+        let slot = self.slots.take(origin, Work::Flush, 0).ok_or(Status::INTERNAL_ERROR)?;
+        self.start_sync(slot, out);
+        Ok(Outcome::Later)
+    }
+
+    /// Starts the flush of a shutdown; false if it cannot be started now.
+    pub(super) fn flush_for_shutdown(&mut self, out: &mut Outbox) -> bool {
+        let Some(slot) = self.slots.take(Origin::Shutdown, Work::Flush, 0) else { return false };
+        self.dirty = false;
+        self.start_sync(slot, out);
+        true
+    }
+
+    fn start_sync(&mut self, slot: u16, out: &mut Outbox) {
+        if let Some(mut transfer) = self.slots.transfer(slot) {
+            transfer.set(Operation::Sync, 0, 0);
+            out.starts.push((slot, transfer));
+        }
+    }
+
+    fn write_zeroes(&mut self, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+        let span = self.span(entry)?;
+        let durable = (Cdw12(entry.cdw12.get()).fua() || self.write_through) && self.has_cache();
+        let work = Work::Ranges(RangeWork::new(true, durable));
+        let slot = self.slots.take(origin, work, span.lba).ok_or(Status::INTERNAL_ERROR)?;
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.ranges.push(ByteRange { offset: span.offset, len: span.len });
+        }
+        self.slots.continuing.push_back(slot);
+        Ok(Outcome::Later)
+    }
+
+    /// Dataset Management: deallocates; the other attributes are hints that nothing is done with.
+    fn manage(&mut self, cx: &mut Cx<'_>, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+        check_namespace(entry.nsid.get())?;
+        let count = dsm::Cdw10(entry.cdw10.get()).range_count().min(DSM_RANGES);
+        let mut buffer = [0; DSM_RANGES * size_of::<dsm::Range>()];
+        let bytes = buffer.get_mut(..count * size_of::<dsm::Range>()).ok_or(Status::INTERNAL_ERROR)?;
+        read_data(&mut self.walk, cx, entry, bytes)?;
+        if !dsm::Cdw11(entry.cdw11.get()).ad() {
+            return Ok(Outcome::Done(0));
+        }
+        let ranges = <[dsm::Range]>::ref_from_bytes(bytes).map_err(|_| Status::INTERNAL_ERROR)?;
+        let durable = self.write_through && self.has_cache();
+        let work = Work::Ranges(RangeWork::new(false, durable));
+        let first = ranges.first().map_or(0, |range| range.slba.get());
+        let slot = self.slots.take(origin, work, first).ok_or(Status::INTERNAL_ERROR)?;
+        for range in ranges {
+            match self.span_of(range.slba.get(), u64::from(range.length.get())) {
+                Ok(Span { offset, len, .. }) => {
+                    if let Some(slot) = self.slots.get_mut(slot) {
+                        slot.ranges.push(ByteRange { offset, len });
+                    }
+                }
+                Err(status) => {
+                    self.slots.release(slot);
+                    return Err(status);
+                }
+            }
+        }
+        self.slots.continuing.push_back(slot);
+        Ok(Outcome::Later)
+    }
+
+    /// Takes the next step of a command over ranges.
+    pub(super) fn step(&mut self, index: u16, out: &mut Outbox) {
+        let (operation, most) = match &self.storage {
+            Storage::Memory(_) => (None, RANGE_STEP_BYTES),
+            Storage::File(_) => {
+                let (operation, most) = self.zero_method.operation();
+                (Some(operation), most)
+            }
+        };
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Work::Ranges(mut work) = slot.work else { return };
+        let piece = work.next(&slot.ranges, most);
+        slot.work = Work::Ranges(work);
+        match (piece, operation) {
+            (None, Some(_)) if work.durable => {
+                slot.work = Work::Flush;
+                self.start_sync(index, out);
+            }
+            (None, _) => self.slots.finish(index, Status::SUCCESS),
+            (Some(piece), Some(operation)) => {
+                self.dirty = true;
+                if let Some(mut transfer) = self.slots.transfer(index) {
+                    transfer.set(operation, piece.offset, piece.len);
+                    out.starts.push((index, transfer));
+                }
+            }
+            (Some(piece), None) => {
+                work.advance(piece.len);
+                slot.work = Work::Ranges(work);
+                let Storage::Memory(memory) = &mut self.storage else { return };
+                let done = usize::try_from(piece.len).is_ok_and(|len| memory.deallocate(piece.offset, len));
+                if done {
+                    self.slots.continuing.push_back(index);
+                } else {
+                    self.slots.finish(index, Status::INTERNAL_ERROR);
+                }
+            }
+        }
+    }
+
+    /// Takes in the result of a slot's transfer of `moved` bytes.
+    pub(super) fn take_result(&mut self, index: u16, moved: u64, result: Result<(), TransferError>) -> Taken {
+        let Some(slot) = self.slots.get_mut(index) else { return Taken::Command };
+        let (origin, work) = (slot.origin, slot.work);
+        if origin == Origin::Shutdown {
+            self.slots.release(index);
+            self.dirty |= result.is_err();
+            return Taken::Shutdown { ok: result.is_ok() };
+        }
+        match (work, result) {
+            (Work::Ranges(mut ranges), Ok(())) => {
+                ranges.advance(moved);
+                slot.work = Work::Ranges(ranges);
+                self.slots.continuing.push_back(index);
+            }
+            (Work::Ranges(ranges), Err(TransferError::Unsupported)) => self.zero_otherwise(index, ranges.required),
+            (Work::Read(bytes), Ok(())) => {
+                self.health.count_read(bytes);
+                self.slots.finish(index, Status::SUCCESS);
+            }
+            (Work::Write(bytes), Ok(())) => {
+                self.health.count_write(bytes);
+                self.slots.finish(index, Status::SUCCESS);
+            }
+            (_, Ok(())) => self.slots.finish(index, Status::SUCCESS),
+            (_, Err(TransferError::Memory)) => self.slots.finish(index, Status::DATA_TRANSFER_ERROR),
+            (work, Err(_)) => {
+                self.health.count_media_error();
+                let read = matches!(work, Work::Read(_));
+                let status = if read { Status::UNRECOVERED_READ_ERROR } else { Status::WRITE_FAULT };
+                self.slots.finish(index, status);
+            }
+        }
+        Taken::Command
+    }
+
+    /// The file system cannot zero as it was asked to: another way, or for a mere hint none at all.
+    fn zero_otherwise(&mut self, index: u16, required: bool) {
+        match self.zero_method.next() {
+            Some(next) if required => {
+                self.zero_method = next;
+                self.slots.continuing.push_back(index);
+            }
+            _ if required => self.slots.finish(index, Status::WRITE_FAULT),
+            _ => self.slots.finish(index, Status::SUCCESS),
+        }
+    }
+
+    /// Copies the data of an admin command to guest memory.
+    pub(super) fn write_to_guest(
+        &mut self,
+        cx: &Cx<'_>,
+        entry: &SubmissionEntry,
+        data: &[u8],
+    ) -> Result<(), Status> {
+        self.write_padded_to_guest(cx, entry, data, data.len() as u64)
+    }
+
+    /// The same, of `len` bytes: zeros follow the data if that is longer.
+    pub(super) fn write_padded_to_guest(
+        &mut self,
+        cx: &Cx<'_>,
+        entry: &SubmissionEntry,
+        data: &[u8],
+        len: u64,
+    ) -> Result<(), Status> {
+        walk_data(&mut self.walk, cx, entry, len)?;
+        let mut rest = data;
+        for segment in self.walk.segments() {
+            let mut at = segment.iova;
+            let mut left = segment.len;
+            while left > 0 {
+                let piece = if rest.is_empty() { &ZEROS[..] } else { rest };
+                #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
+                let now = &piece[..piece.len().min(left as usize)];
+                cx.dma.write(cx.pass, at, now).map_err(transfer_error)?;
+                at += now.len() as u64;
+                left -= now.len() as u64;
+                rest = rest.get(now.len()..).unwrap_or_default();
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the data of an admin command into `data`.
+    pub(super) fn read_from_guest(
+        &mut self,
+        cx: &Cx<'_>,
+        entry: &SubmissionEntry,
+        data: &mut [u8],
+    ) -> Result<(), Status> {
+        read_data(&mut self.walk, cx, entry, data)
+    }
+}
+
+fn check_namespace(nsid: u32) -> Result<(), Status> {
+    if nsid == NSID { Ok(()) } else { Err(Status::INVALID_NAMESPACE_OR_FORMAT) }
+}
+
+#[inline]
+fn walk_data(walk: &mut Walk, cx: &Cx<'_>, entry: &SubmissionEntry, len: u64) -> Result<(), Status> {
+    if len > MAX_TRANSFER {
+        return Err(Status::INVALID_FIELD);
+    }
+    let read_list = |iova, list: &mut [u8]| cx.dma.read(cx.pass, iova, list);
+    walk.run(entry.prp1.get(), entry.prp2.get(), len, read_list).map_err(|error| match error {
+        WalkError::Offset => Status::PRP_OFFSET_INVALID,
+        WalkError::TooLong => Status::INVALID_FIELD,
+        WalkError::Unreadable(error) => transfer_error(error),
+    })
+}
+
+fn read_data(walk: &mut Walk, cx: &Cx<'_>, entry: &SubmissionEntry, data: &mut [u8]) -> Result<(), Status> {
+    walk_data(walk, cx, entry, data.len() as u64)?;
+    let mut rest = data;
+    for segment in walk.segments() {
+        #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
+        let (now, later) = rest.split_at_mut_checked(segment.len as usize).ok_or(Status::INTERNAL_ERROR)?;
+        cx.dma.read(cx.pass, segment.iova, now).map_err(transfer_error)?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// Adds a segment to a transfer, in pieces if it spans mappings. Mappings consist of whole pages.
+fn hold(cx: &Cx<'_>, transfer: &mut Transfer, iova: u64, len: u64, access: DmaAccess) -> Result<(), DmaError> {
+    if let Ok(slice) = cx.dma.resolve(cx.pass, iova, len, access) {
+        transfer.add(&slice);
+        return Ok(());
+    }
+    let (mut at, mut left) = (iova, len);
+    while left > 0 {
+        let piece = left.min(PAGE - at % PAGE);
+        transfer.add(&cx.dma.resolve(cx.pass, at, piece, access)?);
+        at = at.wrapping_add(piece);
+        left -= piece;
+    }
+    Ok(())
+}
+
+fn transfer_error(_: DmaError) -> Status {
+    Status::DATA_TRANSFER_ERROR
+}

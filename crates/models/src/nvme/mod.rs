@@ -1,0 +1,135 @@
+//! An NVM Express controller with one namespace, NVMe 1.4.
+//!
+//! [`build`] makes a function out of a [`Config`] and a [`Backing`], ready to be given to a consumer. Key parts:
+//!
+//! * [`controller`]: the PCI side, registers and doorbells as they are accessed;
+//! * [`engine`]: all state and every command, without threads or system calls;
+//! * [`worker`]: one thread per enabled controller, which drives the engine and the [`ring`] of a file backing;
+//! * [`backing`]: where the blocks are.
+//!
+//! What this model does **not** do: metadata and protection information, SGLs, fused commands, Compare, Verify and
+//! Copy, more than one namespace, firmware update, power states. Each is refused with its own status.
+//!
+//! Concurrency: doorbells and register reads are lock-free ([`board`]); everything else is in the engine, behind one
+//! mutex that is held for a bounded time and never while waiting (see [`engine`]). Guest memory is reached under a
+//! gate pass only, or by I/O in flight that holds a long pass.
+
+mod admin;
+mod aer;
+pub mod backing;
+mod board;
+mod bounce;
+mod config;
+mod controller;
+mod doorbell;
+mod engine;
+mod health;
+pub mod host;
+mod io;
+mod limits;
+mod log;
+mod outbox;
+mod pci;
+mod prp;
+mod queue;
+mod queues;
+mod ranges;
+mod registers;
+mod ring;
+mod shadow;
+mod shared;
+mod slots;
+mod transfer;
+mod wake;
+mod worker;
+
+use std::sync::Arc;
+
+use assign::{Assignment, EventSink, Limits, Port};
+use gate::Gate;
+use pci_core::Function;
+
+pub use backing::{Backing, BackingError};
+pub use config::{BlockSize, Config, ConfigError, DoorbellStyle, InterruptStyle, Polling};
+pub use controller::Controller;
+
+use admin::{Admin, Identity};
+use board::Board;
+use engine::Engine;
+use io::{Io, Storage};
+use shared::Shared;
+use wake::Waker;
+
+/// Why a controller cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The disk is not a whole number of blocks.
+    #[error("a disk of {size} bytes does not consist of blocks of {block} bytes")]
+    Size {
+        /// Length of the backing in bytes.
+        size: u64,
+        /// Length of a block in bytes.
+        block: u32,
+    },
+    /// The configuration space does not fit together.
+    #[error("the configuration space cannot be laid out: {0}")]
+    Layout(#[from] pci_core::LayoutError),
+    /// The system has no descriptors or no memory left.
+    #[error("cannot make the doorbell page: {0}")]
+    System(#[from] rustix::io::Errno),
+}
+
+/// Makes an NVMe function called `name` that keeps its blocks in `backing`. It is served until the result is dropped,
+/// which waits for I/O in flight and flushes.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build(
+    name: &str,
+    config: &Config,
+    backing: Backing,
+    events: Arc<dyn EventSink>,
+) -> Result<Arc<Assignment>, BuildError> {
+    config.check()?;
+    let block = config.block_size.bytes();
+    let size = backing.size();
+    if !size.is_multiple_of(block.into()) {
+        return Err(BuildError::Size { size, block });
+    }
+    let (storage, file) = match backing {
+        Backing::Memory(memory) => (Storage::Memory(memory), None),
+        Backing::File(mut file) => {
+            file.settle_for_blocks(block);
+            let file = Arc::new(file);
+            (Storage::File(Arc::clone(&file)), Some(file))
+        }
+    };
+    let style = config.interrupts;
+    let space = Arc::new(pci::config_space(style)?);
+    let gate = Gate::new(name);
+    let port = Port::new(&gate, Arc::clone(&space), events);
+    let board = Arc::new(Board::new()?);
+    let identity = Identity::new(config.serial_for(name), config.model.clone());
+    // A guest that maps the doorbells needs no shadow of them; with INTx the level follows the heads that are written.
+    let shadow = config.doorbells == DoorbellStyle::Trapped && style != InterruptStyle::Intx;
+    let admin = Admin::new(identity, shadow, pci::vectors(style));
+    let io = Io::new(storage, config.block_size.shift());
+    let engine = Engine::new(Arc::clone(&board), style, admin, io);
+    let waker = Arc::new(Waker::new()?);
+    let shared = Shared::new(
+        name.to_owned(),
+        Arc::clone(&port),
+        board,
+        engine,
+        waker,
+        config.doorbells,
+        config.polling(),
+        file,
+    );
+    let device = Arc::new(Controller::new(Arc::new(shared), style));
+    let function = Arc::new(Function::new(name, gate, space, device));
+    Ok(Assignment::new(function, port, Limits::default()))
+}

@@ -1,0 +1,179 @@
+//! The controller registers as a host reads them.
+//!
+//! Values only: what a write means is decided by the [engine](super::engine), which stores the outcome here under its
+//! lock. Reads take no lock; a host that polls CSTS costs the worker nothing.
+//!
+//! NVMe 1.4 s3.1 *Register Definition*.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use nvme_spec::VERSION_1_4;
+use nvme_spec::register::{
+    ACQ, AQA, ASQ, AdminQueueAttributes, CAP, CAP_CSS_NVM, CC, CSTS, Capabilities, Configuration, ControllerStatus,
+    INTMC, INTMS, VS,
+};
+
+use super::doorbell::STRIDE;
+use super::limits::QUEUE_ENTRIES;
+
+/// CAP.TO: how long CSTS.RDY may take to follow CC.EN, in units of 500 ms. A reset waits for I/O in flight, so it
+/// is as long as a slow disk.
+const READY_TIMEOUT: u8 = 60;
+
+/// Controller Capabilities.
+#[expect(clippy::cast_possible_truncation, reason = "4,095")]
+pub(super) const CAPABILITIES: Capabilities = Capabilities(0)
+    .with_mqes((QUEUE_ENTRIES - 1) as u16)
+    .with_cqr(true)
+    .with_to(READY_TIMEOUT)
+    .with_dstrd(STRIDE)
+    .with_css(CAP_CSS_NVM);
+
+/// The registers that change.
+#[derive(Debug, Default)]
+pub(super) struct Registers {
+    cc: AtomicU32,
+    csts: AtomicU32,
+    aqa: AtomicU32,
+    asq: AtomicU64,
+    acq: AtomicU64,
+    interrupt_mask: AtomicU32,
+}
+
+impl Registers {
+    /// Fills `data` with what stands from `offset` on, which lies in the first page of BAR 0.
+    pub(super) fn read(&self, offset: u64, data: &mut [u8]) {
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let dword = self.dword(at & !3).to_le_bytes();
+            let skip = (at & 3) as usize;
+            let count = rest.len().min(4 - skip);
+            let (now, later) = rest.split_at_mut(count);
+            now.copy_from_slice(&dword[skip..skip + count]);
+            rest = later;
+            at += count as u64;
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low and high halves of a qword")]
+    fn dword(&self, offset: u64) -> u32 {
+        const fn half(value: u64, high: bool) -> u32 {
+            if high { (value >> 32) as u32 } else { value as u32 }
+        }
+        match offset {
+            CAP | 0x04 => half(CAPABILITIES.0, offset != CAP),
+            VS => VERSION_1_4,
+            // Both read as the mask in force.
+            INTMS | INTMC => self.interrupt_mask(),
+            CC => self.cc().0,
+            CSTS => self.csts().0,
+            AQA => self.aqa().0,
+            ASQ | 0x2c => half(self.asq(), offset != ASQ),
+            ACQ | 0x34 => half(self.acq(), offset != ACQ),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn cc(&self) -> Configuration {
+        Configuration(self.cc.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_cc(&self, value: Configuration) {
+        self.cc.store(value.0, Ordering::Release);
+    }
+
+    pub(super) fn csts(&self) -> ControllerStatus {
+        ControllerStatus(self.csts.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_csts(&self, value: ControllerStatus) {
+        self.csts.store(value.0, Ordering::Release);
+    }
+
+    pub(super) fn aqa(&self) -> AdminQueueAttributes {
+        AdminQueueAttributes(self.aqa.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_aqa(&self, value: AdminQueueAttributes) {
+        self.aqa.store(value.0, Ordering::Release);
+    }
+
+    pub(super) fn asq(&self) -> u64 {
+        self.asq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_asq(&self, value: u64) {
+        self.asq.store(value, Ordering::Release);
+    }
+
+    pub(super) fn acq(&self) -> u64 {
+        self.acq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_acq(&self, value: u64) {
+        self.acq.store(value, Ordering::Release);
+    }
+
+    pub(super) fn interrupt_mask(&self) -> u32 {
+        self.interrupt_mask.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_interrupt_mask(&self, value: u32) {
+        self.interrupt_mask.store(value, Ordering::Release);
+    }
+
+    /// Everything back to its value after power-on.
+    pub(super) fn reset(&self) {
+        let Self { cc, csts, aqa, asq, acq, interrupt_mask } = self;
+        for register in [cc, csts, aqa, interrupt_mask] {
+            register.store(0, Ordering::Release);
+        }
+        for register in [asq, acq] {
+            register.store(0, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<const N: usize>(registers: &Registers, offset: u64) -> [u8; N] {
+        let mut data = [0xee; N];
+        registers.read(offset, &mut data);
+        data
+    }
+
+    #[test]
+    fn capabilities_say_what_the_controller_can() {
+        let cap = Capabilities(u64::from_le_bytes(read(&Registers::default(), CAP)));
+        assert_eq!((cap.mqes(), cap.cqr(), cap.dstrd(), cap.css()), (4095, true, 0, 1));
+        assert_eq!((cap.mpsmin(), cap.mpsmax(), cap.ams(), cap.nssrs()), (0, 0, 0, false));
+        assert!(cap.to() > 0);
+    }
+
+    #[test]
+    fn registers_read_in_any_size_and_piece() {
+        let registers = Registers::default();
+        registers.set_asq(0x1122_3344_5566_7000);
+        assert_eq!(u64::from_le_bytes(read(&registers, ASQ)), 0x1122_3344_5566_7000);
+        assert_eq!(u32::from_le_bytes(read(&registers, ASQ + 4)), 0x1122_3344);
+        assert_eq!(u16::from_le_bytes(read(&registers, VS + 1)), 0x0104);
+        assert_eq!(read::<1>(&registers, VS + 2), [1]);
+        assert_eq!(read::<8>(&registers, 0xff8), [0; 8], "what is not there reads zeros");
+    }
+
+    #[test]
+    fn reset_leaves_no_value_behind() {
+        let registers = Registers::default();
+        registers.set_cc(Configuration(1));
+        registers.set_csts(ControllerStatus(1));
+        registers.set_aqa(AdminQueueAttributes(1));
+        registers.set_asq(4096);
+        registers.set_acq(4096);
+        registers.set_interrupt_mask(1);
+        registers.reset();
+        assert_eq!(read::<0x30>(&registers, INTMS), [0; 0x30]);
+    }
+}

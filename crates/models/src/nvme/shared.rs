@@ -1,0 +1,138 @@
+//! What a controller and its worker have in common.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use assign::Port;
+use gate::{AccessKind, Held, Pass, ThreadToken};
+use parking_lot::Mutex;
+use pci_core::Command;
+
+use super::backing::FileBacking;
+use super::board::Board;
+use super::config::{DoorbellStyle, Polling};
+use super::engine::{Cx, Engine};
+use super::log::Log;
+use super::outbox::Outbox;
+use super::wake::Waker;
+
+/// Shared state of a controller.
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) port: Arc<Port>,
+    pub(super) board: Arc<Board>,
+    /// Rank: below a pass or proof of this function's gate, above nothing that could wait. Held for one turn of the
+    /// worker or one register write. The worker and register writes are its only users; uncontended it costs a
+    /// turn about 16 ns.
+    engine: Mutex<Engine>,
+    pub(super) waker: Arc<Waker>,
+    pub(super) stop: AtomicBool,
+    pub(super) doorbells: DoorbellStyle,
+    pub(super) polling: Polling,
+    pub(super) file: Option<Arc<FileBacking>>,
+    log: Log,
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "one caller, each argument a part")]
+    pub(super) fn new(
+        name: String,
+        port: Arc<Port>,
+        board: Arc<Board>,
+        engine: Engine,
+        waker: Arc<Waker>,
+        doorbells: DoorbellStyle,
+        polling: Polling,
+        file: Option<Arc<FileBacking>>,
+    ) -> Self {
+        Self {
+            name,
+            port,
+            board,
+            engine: Mutex::new(engine),
+            waker,
+            stop: AtomicBool::new(false),
+            doorbells,
+            polling,
+            file,
+            log: Log::new(),
+        }
+    }
+
+    /// Calls into the engine under its lock, and carries out afterwards what needs no worker.
+    pub(super) fn with_engine<R>(
+        &self,
+        held: &impl Held,
+        out: &mut Outbox,
+        call: impl FnOnce(&mut Engine, &mut Outbox) -> R,
+    ) -> R {
+        let result = call(&mut self.engine.lock(), out);
+        if std::mem::take(&mut out.line_changed) {
+            self.follow_line(held);
+        }
+        result
+    }
+
+    /// One turn of the worker, under its pass. Says whether there was work.
+    pub(super) fn turn(&self, pass: &Pass<'_>, out: &mut Outbox) -> bool {
+        let worked = self.with_engine(pass, out, |engine, out| engine.turn(&mut self.cx(pass, out)));
+        self.signal(pass, out);
+        worked
+    }
+
+    /// What can be done while the gate is closed. What it decides about interrupts waits for the next pass.
+    pub(super) fn take_in(&self, out: &mut Outbox) {
+        self.engine.lock().take_in(out);
+    }
+
+    /// Whether the worker, about to park, has work after all.
+    pub(super) fn has_work(&self, token: &ThreadToken, out: &mut Outbox, refused: bool) -> bool {
+        if self.stop.load(Ordering::Acquire) {
+            return true;
+        }
+        match self.port.handle().try_enter(token, AccessKind::Dma) {
+            Ok(pass) => refused || self.engine.lock().has_work(&mut self.cx(&pass, out)),
+            Err(_) => !refused,
+        }
+    }
+
+    /// Raises the interrupts that were decided on.
+    pub(super) fn signal(&self, pass: &Pass<'_>, out: &mut Outbox) {
+        let mut vectors = std::mem::take(&mut out.vectors);
+        while vectors != 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "below 128")]
+            let vector = vectors.trailing_zeros() as u16;
+            self.port.interrupts().signal(pass, vector);
+            vectors &= vectors - 1;
+        }
+    }
+
+    /// Logs what was noted.
+    pub(super) fn log(&self, out: &mut Outbox) {
+        if let Some(counts) = out.take_notes() {
+            self.log.report(&self.name, &counts);
+        }
+    }
+
+    /// Facts for an operator.
+    pub(super) fn describe(&self) -> Vec<(String, String)> {
+        self.engine.lock().describe()
+    }
+
+    fn cx<'a>(&'a self, pass: &'a Pass<'a>, out: &'a mut Outbox) -> Cx<'a> {
+        let bus_master = self.port.config().command().contains(Command::BUS_MASTER);
+        Cx { pass, dma: self.port.dma(), bus_master, out }
+    }
+
+    /// Sets INTx to the level that the engine decided on. Two threads may be here with different levels: whoever acts
+    /// last looks at the level after acting, so the newest one stays.
+    fn follow_line(&self, held: &impl Held) {
+        loop {
+            let level = self.board.line();
+            self.port.interrupts().set_intx(held, level);
+            if self.board.line() == level {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How the worker parks and is woken.
+//!
+//! Parking is a Dekker protocol: the worker says that it is parked and then looks for work once more; whoever makes
+//! work makes it visible and then looks whether the worker is parked. With a full fence between the two halves of each
+//! side at least one sees the other. The waker that finds the worker parked takes the flag and writes the eventfd, so
+//! a burst of doorbells costs one system call.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::Duration;
+
+use gate::{ThreadToken, Wake};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+/// What the worker parks on.
+#[derive(Debug)]
+pub(super) struct Waker {
+    event: OwnedFd,
+    parked: AtomicBool,
+}
+
+impl Waker {
+    /// # Errors
+    /// No descriptor left.
+    pub(super) fn new() -> rustix::io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { event, parked: AtomicBool::new(false) })
+    }
+
+    /// Wakes the worker if it is parked. Call it after the work is visible.
+    #[inline]
+    pub(super) fn notify(&self) {
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel) {
+            // The counter cannot overflow: the worker reads it each time it parks. A lost wake-up is bounded by the
+            // time-out of the park.
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Parks until [`Waker::notify`], until `other` is readable, or for at most `longest`. Does not park if `ready`,
+    /// asked after the flag is up, says that there is something to do.
+    pub(super) fn park(
+        &self,
+        token: &mut ThreadToken,
+        other: Option<BorrowedFd<'_>>,
+        longest: Duration,
+        ready: impl FnOnce(&ThreadToken) -> bool,
+    ) {
+        self.parked.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !ready(token) {
+            let timeout = Timespec::try_from(longest).ok();
+            let event = PollFd::new(&self.event, PollFlags::IN);
+            // An interruption or an error is a wake-up without a reason; the worker looks and comes back.
+            let _ = match other {
+                Some(other) => {
+                    poll(&mut [event, PollFd::from_borrowed_fd(other, PollFlags::IN)], timeout.as_ref())
+                }
+                None => poll(&mut [event], timeout.as_ref()),
+            };
+        }
+        self.parked.store(false, Ordering::Relaxed);
+        let mut count = [0; 8];
+        let _ = rustix::io::read(self.event.as_fd(), &mut count);
+    }
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        self.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_worker_that_finds_work_does_not_park() {
+        let mut token = ThreadToken::at_thread_entry();
+        let waker = Waker::new().unwrap();
+        let before = std::time::Instant::now();
+        waker.park(&mut token, None, LONG, |_| true);
+        assert!(before.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_looking_and_parking() {
+        let waker = Arc::new(Waker::new().unwrap());
+        let work = Arc::new(AtomicU32::new(0));
+        let (their_waker, their_work) = (Arc::clone(&waker), Arc::clone(&work));
+        let maker = std::thread::spawn(move || {
+            for round in 1..=2000 {
+                while their_work.load(Ordering::Acquire) != 0 {
+                    std::thread::yield_now();
+                }
+                their_work.store(round, Ordering::Release);
+                their_waker.notify();
+            }
+        });
+        let mut token = ThreadToken::at_thread_entry();
+        let mut seen = 0;
+        while seen < 2000 {
+            let before = std::time::Instant::now();
+            waker.park(&mut token, None, LONG, |_| work.load(Ordering::Acquire) != 0);
+            assert!(before.elapsed() < LONG, "a wake-up was lost");
+            let round = work.swap(0, Ordering::AcqRel);
+            assert!(round == 0 || round == seen + 1);
+            seen = seen.max(round);
+        }
+        maker.join().unwrap();
+    }
+}

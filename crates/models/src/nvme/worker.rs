@@ -1,0 +1,194 @@
+//! The thread that does a controller's work: started when the controller is first enabled, ended with it.
+//!
+//! One round: collect what the ring has finished, enter the gate, give the engine a turn, start what it decided,
+//! leave. A closed gate is never waited for inside: the worker takes in what is done (which lets memory and long
+//! passes go) and parks until the gate has changed. Nor does it spin on one.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use gate::{AccessKind, Subscription, ThreadToken};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::config::DoorbellStyle;
+use super::limits::WORKER_END_MS;
+use super::outbox::Outbox;
+use super::ring::Ring;
+use super::shared::Shared;
+
+/// The longest park. Every wake-up has a waker; this only bounds the harm if one is ever lost (law 4).
+const LONGEST_PARK: Duration = Duration::from_secs(10);
+/// How soon to try again to give the kernel what it would not take.
+const RETRY: Duration = Duration::from_millis(1);
+/// Stack of the thread: nothing here recurses.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// A running worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    thread: JoinHandle<()>,
+    /// Hangs up when the thread has ended.
+    ended: OwnedFd,
+}
+
+impl Worker {
+    /// # Errors
+    /// No thread or no descriptor left.
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let (ended, running) = pipe_with(PipeFlags::CLOEXEC)?;
+        let shared = Arc::clone(shared);
+        // Thread names are cut to 15 bytes.
+        let name = format!("nvme-{}", shared.name);
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
+            let _running = running;
+            run(&shared);
+        })?;
+        Ok(Self { thread, ended })
+    }
+
+    /// Waits until the thread has ended, for a bounded time. It was told to.
+    pub(super) fn join(self) {
+        let deadline = Timespec { tv_sec: (WORKER_END_MS / 1000).cast_signed(), tv_nsec: 0 };
+        // Without a token: this is called when the last owner of the controller drops it, whose pass or proof would be
+        // of this very function, and keep it alive.
+        let ended = poll(&mut [PollFd::new(&self.ended, PollFlags::IN)], Some(&deadline));
+        if matches!(ended, Ok(count) if count > 0) {
+            let _ = self.thread.join();
+        } else {
+            tracing::error!("an NVMe worker did not end in time: file I/O is stuck; it is left behind");
+        }
+    }
+}
+
+/// How a round went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Worked,
+    Idle,
+    /// The gate is closed.
+    Refused,
+}
+
+struct Loop<'a> {
+    shared: &'a Shared,
+    ring: Option<Ring>,
+    out: Outbox,
+    /// When there was last any work.
+    last_work: Instant,
+}
+
+fn run(shared: &Shared) {
+    let mut token = ThreadToken::at_thread_entry();
+    let _stop_on_panic = FailOnPanic(shared);
+    // Sleeps of a few microseconds are meant as such. Failing costs latency only.
+    let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
+    let _subscription: Subscription = shared.port.handle().subscribe(Arc::clone(&shared.waker) as _);
+    let ring = match shared.file.as_ref().map(|file| Ring::new(Arc::clone(file))).transpose() {
+        Ok(ring) => ring,
+        Err(error) => {
+            tracing::error!(function = shared.name, %error, "no io_uring; is it disabled (kernel.io_uring_disabled)?");
+            let registers = &shared.board.registers;
+            registers.set_csts(registers.csts().with_cfs(true));
+            return;
+        }
+    };
+    let mut this = Loop { shared, ring, out: Outbox::default(), last_work: Instant::now() };
+    while !shared.stop.load(Ordering::Acquire) {
+        match this.round(&token) {
+            Round::Worked => this.last_work = Instant::now(),
+            Round::Idle => this.wait(&mut token, false),
+            Round::Refused => this.wait(&mut token, true),
+        }
+    }
+    this.end(&mut token);
+}
+
+impl Loop<'_> {
+    fn round(&mut self, token: &ThreadToken) -> Round {
+        if let Some(ring) = &mut self.ring {
+            ring.reap(&mut self.out.finished);
+        }
+        let round = match self.shared.port.handle().try_enter(token, AccessKind::Dma) {
+            Ok(pass) => {
+                let worked = self.shared.turn(&pass, &mut self.out);
+                for (slot, mut transfer) in self.out.starts.drain(..) {
+                    transfer.keep(pass.long(AccessKind::Dma, "NVMe file I/O"));
+                    if let Some(ring) = &mut self.ring {
+                        ring.start(slot, transfer);
+                    }
+                }
+                if worked { Round::Worked } else { Round::Idle }
+            }
+            Err(_) => {
+                self.shared.take_in(&mut self.out);
+                Round::Refused
+            }
+        };
+        if let Some(ring) = &mut self.ring {
+            ring.submit();
+        }
+        self.shared.log(&mut self.out);
+        round
+    }
+
+    /// Spins, sleeps or parks, as long as there has been no work.
+    fn wait(&mut self, token: &mut ThreadToken, refused: bool) {
+        let shared = self.shared;
+        let polling = &shared.polling;
+        let idle = self.last_work.elapsed();
+        if !refused && idle < polling.spin {
+            std::hint::spin_loop();
+            return;
+        }
+        let enabled = shared.board.registers.cc().en();
+        let polls = shared.doorbells == DoorbellStyle::Mapped && enabled && !refused;
+        let mut longest = if polls {
+            (idle / 4).clamp(polling.shortest_sleep, polling.longest_sleep)
+        } else {
+            LONGEST_PARK
+        };
+        let ring = self.ring.as_ref();
+        if ring.is_some_and(Ring::has_unsubmitted) {
+            longest = RETRY;
+        }
+        let out = &mut self.out;
+        shared.waker.park(token, ring.map(Ring::fd), longest, |token| shared.has_work(token, out, refused));
+    }
+
+    /// Waits, within bounds, for what is in flight, and brings what was written to the disk.
+    fn end(mut self, token: &mut ThreadToken) {
+        let deadline = Instant::now() + Duration::from_millis(WORKER_END_MS);
+        if let Some(ring) = &mut self.ring {
+            while ring.is_busy() && Instant::now() < deadline {
+                ring.reap(&mut self.out.finished);
+                self.shared.take_in(&mut self.out);
+                ring.submit();
+                if ring.is_busy() {
+                    self.shared.waker.park(token, Some(ring.fd()), RETRY, |_| false);
+                }
+            }
+        }
+        if let Some(file) = &self.shared.file
+            && let Err(error) = file.sync()
+        {
+            tracing::error!(function = self.shared.name, %error, "the backing could not be flushed at the end");
+        }
+    }
+}
+
+/// A worker that panics leaves a controller that says so, instead of a host that waits for ever.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let registers = &self.0.board.registers;
+            registers.set_csts(registers.csts().with_cfs(true));
+        }
+    }
+}

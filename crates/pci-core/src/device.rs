@@ -1,0 +1,67 @@
+//! What a device model implements.
+
+use crate::config::{BarIndex, Change, ResetKind};
+use gate::{Pass, Quiesced};
+use pci_spec::Command;
+use pci_spec::capability::pm::PowerState;
+use std::os::fd::BorrowedFd;
+
+/// A device model, as its function calls it.
+///
+/// Calls arrive under a pass, or under a proof that nothing else is inside. No lock of this crate is held over any of
+/// them, so a model may lock what is its own. It never waits in them: what takes time is started under a long pass
+/// ([`Pass::long`]) and finished elsewhere. Calls under a pass arrive from several threads at once.
+pub trait Device: Send + Sync {
+    /// Reads `data.len()` bytes at `offset` of a BAR or the ROM.
+    ///
+    /// `offset` and length lie within the window and it is decoded at present; width and alignment are as the consumer
+    /// chose them. All of `data` is to be written.
+    fn read_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]);
+
+    /// Writes `data` at `offset` of a BAR; never called for the ROM. As [`Device::read_bar`] otherwise.
+    fn write_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]);
+
+    /// Goes back to the state after power-on. Nothing is in flight: long passes have ended too. Configuration space is
+    /// reset right after this returns.
+    fn reset(&self, quiesced: &Quiesced<'_>, kind: ResetKind);
+
+    /// COMMAND was changed by a write.
+    ///
+    /// Two writes at once may be told in either order; a model that follows a bit looks at the configuration space.
+    fn command_changed(&self, pass: &Pass<'_>, old: Command, new: Command) {
+        let _ = (pass, old, new);
+    }
+
+    /// The power state changed, and the function keeps its state. Otherwise [`Device::reset`] is called instead, with
+    /// [`ResetKind::PowerUp`].
+    fn power_changed(&self, quiesced: &Quiesced<'_>, change: Change<PowerState>) {
+        let _ = (quiesced, change);
+    }
+
+    /// The parts of a BAR that a consumer may map, if any.
+    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
+        let _ = bar;
+        None
+    }
+
+    /// Facts for the operator, as name and value.
+    fn describe(&self) -> Vec<(String, String)>;
+}
+
+/// The memory behind a BAR and which parts of it may be mapped.
+#[derive(Clone, Debug)]
+pub struct MappedAreas<'a> {
+    /// A memfd as long as the BAR; offset 0 is the BAR's first byte.
+    pub fd: BorrowedFd<'a>,
+    /// Page-aligned, in ascending order, without overlap.
+    pub areas: Vec<MappedArea>,
+}
+
+/// A part of a BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedArea {
+    /// Offset in the BAR, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: u64,
+}

@@ -1,0 +1,253 @@
+//! The grammar of the command line: `portcullis NOUN VERB [TARGET]`, and plain verbs for everyday use.
+//!
+//! A new noun gets a variant of [`Command`] and an enum of verbs; a verb becomes plain only if it is used daily
+//! and cannot be mistaken. Both forms end in the same [`Action`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Examples:
+  portcullis serve                       serve one 1 GiB NVMe disk; prints how to attach it to a VM
+  portcullis serve lab.toml              serve what the file describes
+  portcullis ls                          what is served, in which state, and who uses it
+  portcullis show 0000:01:00.0           everything about one function (`01:00.0` and the slot's name work too)
+  portcullis dump | lspci -vvv -F /dev/stdin
+  portcullis exercise $XDG_RUNTIME_DIR/portcullis/disk0/cntrl
+  portcullis --json function list        the same for programs: one JSON document on one line
+
+Exit codes:
+  0  done                     3  no daemon answers on the control socket
+  1  failed                   4  no such function or slot
+  2  wrong usage or file      5  refused for now: busy, in use, or not ready before the deadline";
+
+/// Hands PCI functions to virtual machines and keeps both alive.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct CommandLine {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes, before or after it.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print one JSON document on one line instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Directory of the daemon's sockets [default: $XDG_RUNTIME_DIR/portcullis, else /tmp/portcullis-UID]
+    #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_RUN_DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Control socket of the daemon to talk to [default: control.sock in the run directory]
+    #[arg(long, global = true, value_name = "SOCKET", env = "PORTCULLIS_CONTROL", conflicts_with = "run_dir")]
+    pub control: Option<PathBuf>,
+}
+
+/// Nouns, and the plain verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the functions that FILE describes; without FILE, one NVMe disk
+    #[command(after_help = SERVE_HELP)]
+    Serve(Serve),
+    /// List the functions (function list)
+    Ls,
+    /// Show one function: configuration, gate, client, DMA map, interrupts, device (function show)
+    Show(Target),
+    /// Print configuration spaces as `lspci -F FILE` reads them (function dump)
+    #[command(after_help = DUMP_HELP)]
+    Dump(OptionalTarget),
+    /// Reset one function, once what is in flight has ended (function reset)
+    Reset(Target),
+    /// Drive an NVMe socket with verified reads and writes, without a virtual machine
+    #[command(after_help = EXERCISE_HELP)]
+    Exercise(Exercise),
+    /// Functions: list, show, dump, reset
+    #[command(subcommand)]
+    Function(FunctionVerb),
+    /// Slots: list
+    #[command(subcommand)]
+    Slot(SlotVerb),
+    /// Events: list
+    #[command(subcommand)]
+    Event(EventVerb),
+}
+
+/// Verbs of `function`.
+#[derive(Debug, Subcommand)]
+pub enum FunctionVerb {
+    /// List the functions
+    List,
+    /// Show one function
+    Show(Target),
+    /// Print configuration spaces as `lspci -F FILE` reads them
+    Dump(OptionalTarget),
+    /// Reset one function, once what is in flight has ended
+    Reset(Target),
+}
+
+/// Verbs of `slot`.
+#[derive(Debug, Subcommand)]
+pub enum SlotVerb {
+    /// List the slots with their devices, backings and sockets
+    List,
+}
+
+/// Verbs of `event`.
+#[derive(Debug, Subcommand)]
+pub enum EventVerb {
+    /// List what happened lately, oldest first
+    List(OptionalTarget),
+}
+
+/// One function or slot.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// Address (0000:01:00.0, or 01:00.0 in segment 0) or name of the slot
+    #[arg(value_name = "BDF")]
+    pub target: String,
+}
+
+/// One function or slot, or all.
+#[derive(Debug, Clone, Args)]
+pub struct OptionalTarget {
+    /// Address (0000:01:00.0, or 01:00.0 in segment 0) or name of the slot [default: all]
+    #[arg(value_name = "BDF")]
+    pub target: Option<String>,
+}
+
+/// `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// TOML file with the slots; without it one NVMe disk of 1 GiB on a sparse file in the run directory
+    #[arg(value_name = "FILE.toml")]
+    pub file: Option<PathBuf>,
+    /// Read and check FILE, serve nothing
+    #[arg(long, requires = "file")]
+    pub check: bool,
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  portcullis serve
+  portcullis serve lab.toml
+  portcullis serve --check lab.toml
+  portcullis --run-dir /run/lab serve lab.toml
+
+SIGTERM, SIGINT and SIGHUP end every session, flush the backings and remove the sockets; a second signal stops
+waiting. PORTCULLIS_LOG sets the log filter (such as `debug` or `vfio_user=trace`); the log goes to stderr.";
+
+const DUMP_HELP: &str = "\
+Examples:
+  portcullis dump > all.txt; lspci -vvv -F all.txt
+  portcullis dump 01:00.0 | lspci -xxxx -F /dev/stdin";
+
+/// `exercise`.
+#[derive(Debug, Clone, Args)]
+pub struct Exercise {
+    /// vfio-user socket of an NVMe controller, or the directory that holds `cntrl`
+    #[arg(value_name = "SOCKET")]
+    pub socket: PathBuf,
+    /// Stop after so many seconds [default: 5, or no limit with --size]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: Option<u32>,
+    /// Write and read back so much data, e.g. 256MiB, then stop
+    #[arg(long, value_name = "SIZE", value_parser = size_argument)]
+    pub size: Option<u64>,
+    /// Commands in flight
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub depth: u16,
+    /// Bytes of each read and write, e.g. 4KiB
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = size_argument)]
+    pub block: u64,
+    /// Overwrite the disk's contents although it is not known to be empty
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+const EXERCISE_HELP: &str = "\
+Writes a pattern that depends on the place and the round, reads it back and compares every byte.
+THIS OVERWRITES THE DISK. A disk whose first 64 KiB are neither zero nor this command's own pattern is refused
+unless --overwrite is given; so is one that holds anything else where 16 samples look.
+
+Examples:
+  portcullis exercise $XDG_RUNTIME_DIR/portcullis/disk0/cntrl
+  portcullis exercise /run/lab/disk0 --seconds 30 --depth 128
+  portcullis --json exercise /run/lab/disk0/cntrl --size 1GiB --block 128KiB";
+
+fn size_argument(text: &str) -> Result<u64, String> {
+    crate::config::size::parse_size(text)
+        .map_err(|error| format!("{error}; write a number and a unit such as 4KiB or 1GiB"))
+}
+
+/// What is to be done, whichever way it was said.
+#[derive(Debug)]
+pub enum Action {
+    /// Run the daemon.
+    Serve(Serve),
+    /// Run the host driver.
+    Exercise(Exercise),
+    /// Ask the daemon.
+    FunctionList,
+    /// Ask the daemon.
+    FunctionShow(Target),
+    /// Ask the daemon.
+    FunctionDump(OptionalTarget),
+    /// Ask the daemon.
+    FunctionReset(Target),
+    /// Ask the daemon.
+    SlotList,
+    /// Ask the daemon.
+    EventList(OptionalTarget),
+}
+
+impl From<Command> for Action {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::Serve(serve) => Self::Serve(serve),
+            Command::Exercise(exercise) => Self::Exercise(exercise),
+            Command::Ls | Command::Function(FunctionVerb::List) => Self::FunctionList,
+            Command::Show(target) | Command::Function(FunctionVerb::Show(target)) => Self::FunctionShow(target),
+            Command::Dump(target) | Command::Function(FunctionVerb::Dump(target)) => Self::FunctionDump(target),
+            Command::Reset(target) | Command::Function(FunctionVerb::Reset(target)) => {
+                Self::FunctionReset(target)
+            }
+            Command::Slot(SlotVerb::List) => Self::SlotList,
+            Command::Event(EventVerb::List(target)) => Self::EventList(target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_plain_verb_means_the_same_as_noun_and_verb() {
+        let action = |words: &[&str]| {
+            let words = std::iter::once("portcullis").chain(words.iter().copied());
+            format!("{:?}", Action::from(CommandLine::try_parse_from(words).unwrap().command))
+        };
+        for (plain, full) in [("ls", "function list"), ("show x", "function show x"), ("dump", "function dump")] {
+            let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
+            assert_eq!(action(&words(plain)), action(&words(full)));
+        }
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for words in [["portcullis", "--json", "ls"], ["portcullis", "ls", "--json"]] {
+            assert!(CommandLine::try_parse_from(words).unwrap().global.json);
+        }
+    }
+}

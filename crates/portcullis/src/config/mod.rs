@@ -1,0 +1,130 @@
+//! The daemon's configuration: what is served, where, and on which backing.
+//!
+//! [`Config::parse`] reads TOML and answers with *all* complaints at once, each with its place and its fix.
+//! [`Config::built_in`] is what `portcullis serve` without a file serves.
+//!
+//! It opens nothing and checks nothing outside the text: whether an image exists or a socket is busy is found by
+//! [`crate::daemon`], which then points back here through [`Position`].
+
+pub mod diagnostic;
+mod document;
+mod section;
+pub mod size;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pci_spec::Bdf;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Position};
+
+/// Longest `drain_deadline` accepted, in seconds.
+pub const MAX_DRAIN_DEADLINE_S: u64 = 600;
+/// `drain_deadline` unless configured, in seconds.
+pub const DEFAULT_DRAIN_DEADLINE_S: u64 = 10;
+/// Longest slot name, in bytes: the socket's path must fit the 108 bytes of a UNIX socket address.
+pub const MAX_NAME_LEN: usize = 32;
+/// Most slots of one daemon.
+pub const MAX_SLOTS: usize = 256;
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Settings of the daemon itself.
+    pub daemon: DaemonConfig,
+    /// The slots, in the order of the file.
+    pub slots: Vec<SlotConfig>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// Where sockets live; `None` for the user's own directory ([`crate::run_dir::default_path`]).
+    pub run_dir: Option<PathBuf>,
+    /// Log filter in the syntax of `tracing` (`info`, `debug`, `vfio_user=trace`).
+    pub log: Option<String>,
+    /// How long stopping may take before what is still in flight is given up and named.
+    pub drain_deadline: Duration,
+}
+
+impl Default for DaemonConfig {
+    fn default() -> Self {
+        let drain_deadline = Duration::from_secs(DEFAULT_DRAIN_DEADLINE_S);
+        Self { run_dir: None, log: None, drain_deadline }
+    }
+}
+
+/// One `[[slot]]`: a place where a function is plugged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotConfig {
+    /// Its name: also the name of its directory, `<run_dir>/<name>/cntrl`.
+    pub name: String,
+    /// Where the function stands.
+    pub address: Bdf,
+    /// What is plugged.
+    pub device: DeviceConfig,
+    /// What holds its data.
+    pub backing: BackingConfig,
+    /// Where the slot was configured; `None` if built in.
+    pub position: Option<Position>,
+    /// Where its backing was configured; `None` if built in.
+    pub backing_position: Option<Position>,
+}
+
+/// `device = { model = ... }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeviceConfig {
+    /// `model = "nvme"`.
+    Nvme(models::nvme::Config),
+}
+
+impl DeviceConfig {
+    /// The model's name as the file writes it.
+    pub fn model(&self) -> &'static str {
+        match self {
+            Self::Nvme(_) => "nvme",
+        }
+    }
+}
+
+/// `backing = { kind = ... }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackingConfig {
+    /// `kind = "memory"`: gone when the daemon ends.
+    Memory {
+        /// Bytes.
+        size: u64,
+    },
+    /// `kind = "file"`: an image, created sparse if it does not exist.
+    File {
+        /// A relative path begins at the configuration file's directory.
+        path: PathBuf,
+        /// Bytes; `None` takes the length of the file, which must then exist.
+        size: Option<u64>,
+    },
+}
+
+impl Config {
+    /// Reads `text`, the contents of `file`.
+    ///
+    /// # Errors
+    /// All complaints about the text, in the order of the file.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Diagnostics> {
+        document::parse(file, text)
+    }
+
+    /// One NVMe disk `disk0` at 0000:01:00.0 on a sparse file of 1 GiB in `run_dir`.
+    pub fn built_in(run_dir: &Path) -> Self {
+        let disk = SlotConfig {
+            name: String::from("disk0"),
+            address: Bdf::from_routing_id(0, 0x0100),
+            device: DeviceConfig::Nvme(models::nvme::Config::default()),
+            backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
+            position: None,
+            backing_position: None,
+        };
+        Self { daemon: DaemonConfig::default(), slots: vec![disk] }
+    }
+}

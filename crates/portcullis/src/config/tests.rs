@@ -1,0 +1,193 @@
+//! Every complaint an operator may read, word for word.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use models::nvme::{BlockSize, DoorbellStyle, InterruptStyle};
+
+use super::{BackingConfig, Config, DeviceConfig};
+
+const GOOD: &str = r#"
+[daemon]
+run_dir = "run"
+drain_deadline = "3s"
+
+[[slot]]
+name = "disk0"
+address = "0000:01:00.0"
+device = { model = "nvme", interrupts = "msix", doorbells = "mapped", serial = "S1", idle_period = "2ms" }
+backing = { kind = "file", path = "disk0.img", size = "1GiB", block_size = 4096 }
+
+[[slot]]
+name = "scratch"
+address = "0001:02:00.0"
+device = { model = "nvme" }
+backing = { kind = "memory", size = "64MiB" }
+"#;
+
+fn complaints(text: &str) -> String {
+    Config::parse(Path::new("lab.toml"), text).unwrap_err().to_string()
+}
+
+/// `GOOD` with one line replaced; `line` counts from 1.
+fn with_line(line: usize, replacement: &str) -> String {
+    let mut lines: Vec<&str> = GOOD.lines().collect();
+    lines[line - 1] = replacement;
+    lines.join("\n")
+}
+
+#[test]
+fn a_full_file_is_read_to_the_last_key() {
+    let config = Config::parse(Path::new("/etc/lab.toml"), GOOD).unwrap();
+    assert_eq!(config.daemon.run_dir, Some(PathBuf::from("/etc/run")), "relative to the file");
+    assert_eq!(config.daemon.drain_deadline, Duration::from_secs(3));
+    let [disk, scratch] = config.slots.as_slice() else { panic!("two slots: {config:?}") };
+    let DeviceConfig::Nvme(nvme) = &disk.device;
+    assert_eq!(nvme.interrupts, InterruptStyle::Msix);
+    assert_eq!(nvme.doorbells, DoorbellStyle::Mapped);
+    assert_eq!(nvme.block_size, BlockSize::B4096);
+    assert_eq!(nvme.serial.as_deref(), Some("S1"));
+    assert_eq!(nvme.polling().longest_sleep, Duration::from_millis(2));
+    let file = BackingConfig::File { path: "/etc/disk0.img".into(), size: Some(1 << 30) };
+    assert_eq!(disk.backing, file);
+    assert_eq!(disk.position.as_ref().unwrap().line, 6);
+    assert_eq!(scratch.address.to_string(), "0001:02:00.0");
+    assert_eq!(scratch.backing, BackingConfig::Memory { size: 64 << 20 });
+    let DeviceConfig::Nvme(nvme) = &scratch.device;
+    assert_eq!((nvme.interrupts, nvme.doorbells), (InterruptStyle::Msi, DoorbellStyle::Trapped));
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_the_one_that_was_meant() {
+    let text = with_line(16, r#"backing = { kind = "memory", sise = "64MiB", size = "64MiB" }"#);
+    assert_eq!(
+        complaints(&text),
+        r#"lab.toml:16:30: unknown key `sise` in backing
+   |
+16 | backing = { kind = "memory", sise = "64MiB", size = "64MiB" }
+   |                              ^^^^
+fix: did you mean `size`? There is `kind`, `path`, `size`, `block_size`"#
+    );
+}
+
+#[test]
+fn a_wrong_type_is_shown_with_what_to_write() {
+    assert_eq!(
+        complaints(&with_line(8, "address = 1")),
+        r#"lab.toml:8:11: `address` must be a string, not an integer
+  |
+8 | address = 1
+  |           ^
+fix: write address = "0000:01:00.0""#
+    );
+    assert_eq!(
+        complaints(&with_line(15, "device = \"nvme\"")),
+        r#"lab.toml:15:10: `device` must be a table, not a string
+   |
+15 | device = "nvme"
+   |          ^^^^^^
+fix: write device = { model = "nvme" }"#
+    );
+    assert_eq!(
+        complaints(&with_line(10, r#"backing = { kind = "file", path = "a", block_size = "4k" }"#)),
+        r#"lab.toml:10:53: `block_size` must be a whole number, not a string
+   |
+10 | backing = { kind = "file", path = "a", block_size = "4k" }
+   |                                                     ^^^^
+fix: write block_size = 4096"#
+    );
+}
+
+#[test]
+fn a_missing_backing_points_at_its_slot() {
+    assert_eq!(
+        complaints(&with_line(16, "")),
+        r#"lab.toml:12:1: slot has no `backing`
+   |
+12 | [[slot]]
+   | ^^^^^^^^
+fix: add backing = { kind = "file", path = "disk0.img", size = "1GiB" }"#
+    );
+}
+
+#[test]
+fn a_duplicate_name_address_or_image_names_the_first_line() {
+    assert_eq!(
+        complaints(&with_line(14, r#"address = "01:00.0""#)),
+        r#"lab.toml:14:11: this address is already taken by the slot at line 8
+   |
+14 | address = "01:00.0"
+   |           ^^^^^^^^^
+fix: choose another address"#
+    );
+    let text = complaints(&with_line(13, r#"name = "disk0""#));
+    assert!(text.starts_with("lab.toml:13:8: this name is already taken by the slot at line 7\n"), "{text}");
+    let text = complaints(&with_line(16, r#"backing = { kind = "file", path = "disk0.img" }"#));
+    assert!(text.starts_with("lab.toml:16:35: this path is already taken by the slot at line 10\n"), "{text}");
+}
+
+#[test]
+fn a_name_that_would_leave_the_run_directory_is_refused() {
+    for name in ["../up", "a/b", "", ".", "a b", "a23456789012345678901234567890123"] {
+        let text = complaints(&with_line(7, &format!("name = \"{name}\"")));
+        assert!(text.contains("lab.toml:7:8: this name cannot name a directory and a socket"), "{text}");
+    }
+}
+
+#[test]
+fn sizes_and_addresses_say_what_is_wrong_with_them() {
+    assert_eq!(
+        complaints(&with_line(16, r#"backing = { kind = "memory", size = "1GB" }"#)),
+        r#"lab.toml:16:37: `1GB` is not a size: its unit is missing or unknown
+   |
+16 | backing = { kind = "memory", size = "1GB" }
+   |                                     ^^^^^
+fix: write a number and one of B, KiB, MiB, GiB, TiB, such as "1GiB""#
+    );
+    let text = complaints(&with_line(10, r#"backing = { kind = "file", path = "a", size = "1KiB", block_size = 4096 }"#));
+    assert!(text.contains("`1KiB` is not a number of whole blocks of 4096 bytes"), "{text}");
+    let text = complaints(&with_line(8, r#"address = "0000:01:20.0""#));
+    assert!(text.contains("lab.toml:8:11: `0000:01:20.0` is not an address"), "{text}");
+    assert!(text.contains("fix: device out of range"), "{text}");
+}
+
+#[test]
+fn a_setting_without_effect_is_refused_and_not_ignored() {
+    let text = complaints(&with_line(15, r#"device = { model = "nvme", idle_period = "1ms" }"#));
+    assert!(text.starts_with("lab.toml:15:42: `idle_period` has no meaning with trapped doorbells"), "{text}");
+    let text = complaints(&with_line(16, r#"backing = { kind = "memory", path = "a", size = "1MiB" }"#));
+    assert!(text.starts_with("lab.toml:16:37: a memory backing has no `path`"), "{text}");
+}
+
+#[test]
+fn all_complaints_are_made_at_once_in_the_order_of_the_file() {
+    let text = with_line(9, r#"device = { model = "nvmee" }"#).replace("[daemon]", "[deamon]");
+    let text = complaints(&text);
+    let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("lab.toml")).collect();
+    assert_eq!(
+        heads,
+        ["lab.toml:2:2: unknown key `deamon` in the file", "lab.toml:9:20: `nvmee` is not a value of `model`"]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_shown_too() {
+    let text = complaints("[[slot]]\nname = disk0\n");
+    assert!(text.starts_with("lab.toml:2:8: not valid TOML: "), "{text}");
+    assert!(text.contains("2 | name = disk0\n"), "{text}");
+    assert_eq!(
+        complaints(""),
+        "lab.toml:1:1: no slot is configured, so nothing would be served\n  |\n1 | \n  | ^\nfix: add [[slot]] with name, address, device and backing"
+    );
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let odd = ["\u{feff}", "slot = 3", "slot = [1, [2]]", "daemon = 1\nslot=[]", "é = { ü = 1 }", "[[slot", "a\tb", "\0"];
+    for text in odd {
+        let _ = Config::parse(Path::new("odd.toml"), text);
+    }
+    for end in 0..GOOD.len() {
+        let _ = Config::parse(Path::new("cut.toml"), &GOOD[..end]);
+    }
+}

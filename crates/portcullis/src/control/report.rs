@@ -1,0 +1,198 @@
+//! What replies carry. These forms are what `--json` prints, so fields are added and never renamed.
+//!
+//! Numbers that people read in hexadecimal (identifiers, addresses in guest memory) are strings such as `"0x1b36"`.
+
+use serde::{Deserialize, Serialize};
+
+/// One line of `portcullis ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionSummary {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// Name of its slot.
+    pub slot: String,
+    /// Device model.
+    pub model: String,
+    /// Name of its class.
+    pub class: String,
+    /// State of its gate: `open`, `blocked`, `frozen`, `gone`.
+    pub state: String,
+    /// Whether a client is attached.
+    pub attached: bool,
+    /// Path of its vfio-user socket.
+    pub socket: String,
+}
+
+/// One line of `portcullis slot list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotSummary {
+    /// Its name.
+    pub slot: String,
+    /// Address of the function in it.
+    pub address: String,
+    /// Device model.
+    pub model: String,
+    /// What holds the data: `file` or `memory`.
+    pub backing: String,
+    /// The image; absent for memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Size of the backing in bytes.
+    pub size: u64,
+    /// Path of its vfio-user socket.
+    pub socket: String,
+}
+
+/// `portcullis show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionReport {
+    /// As in `ls`.
+    pub summary: FunctionSummary,
+    /// What the configuration space says, read through the gate; absent when the gate refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigReport>,
+    /// The gate.
+    pub gate: GateReport,
+    /// Guest memory that the client has mapped for DMA.
+    pub dma: DmaReport,
+    /// How it interrupts.
+    pub interrupts: InterruptReport,
+    /// What the model says about itself, in its own words and order.
+    pub device: Vec<(String, String)>,
+}
+
+/// A decoded configuration space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigReport {
+    /// `0x1b36`.
+    pub vendor: String,
+    /// Device identifier.
+    pub device: String,
+    /// Subsystem vendor identifier.
+    pub subsystem_vendor: String,
+    /// Subsystem identifier.
+    pub subsystem: String,
+    /// Revision.
+    pub revision: String,
+    /// `0x010802`.
+    pub class: String,
+    /// The class in words.
+    pub class_name: String,
+    /// Bits set in the Command register.
+    pub command: Vec<String>,
+    /// `D0` to `D3`; absent without the Power Management capability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<String>,
+    /// The BARs.
+    pub bars: Vec<BarReport>,
+    /// The capabilities in list order, then the extended ones.
+    pub capabilities: Vec<CapabilityReport>,
+}
+
+/// One BAR.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BarReport {
+    /// 0 to 5.
+    pub index: u8,
+    /// `memory32`, `memory64`, `memory64-prefetchable` or `io`.
+    pub kind: String,
+    /// Bytes.
+    pub size: u64,
+    /// What the guest wrote into it.
+    pub base: String,
+}
+
+/// One capability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapabilityReport {
+    /// Offset in configuration space.
+    pub offset: String,
+    /// Its name, or its number if the number means nothing here.
+    pub name: String,
+}
+
+/// A gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// `open`, `blocked`, `frozen`, `gone`.
+    pub state: String,
+    /// Why it is not open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Which device in this slot since the daemon started.
+    pub epoch: u64,
+    /// For how long it has been in this state, in milliseconds.
+    pub since_ms: u64,
+    /// Accesses inside.
+    pub inside: Vec<InsideReport>,
+    /// Accesses and closers that wait their turn.
+    pub waiting: u64,
+    /// Accesses refused since the daemon started.
+    pub refused: u64,
+}
+
+/// One access in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InsideReport {
+    /// What it is.
+    pub what: String,
+    /// For how long it has been inside, in milliseconds; unknown for short accesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+/// Guest memory that the client has mapped for DMA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmaReport {
+    /// Mappings, with and without memory behind them.
+    pub mappings: u64,
+    /// Bytes of memory mapped.
+    pub bytes: u64,
+}
+
+/// Interrupts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterruptReport {
+    /// The kind that the client has enabled; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<String>,
+    /// The kinds the function has, with their vectors.
+    pub offered: Vec<(String, u32)>,
+    /// Interrupts that went nowhere, since the daemon started.
+    pub dropped: u64,
+}
+
+/// `portcullis dump`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dump {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// What follows the address on lspci's line.
+    pub title: String,
+    /// The configuration space from offset 0: two hexadecimal digits a byte.
+    pub bytes: String,
+}
+
+/// `portcullis reset`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetDone {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
+/// One line of `portcullis event list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventEntry {
+    /// Rises by one with each event of the daemon; a gap means that older ones were dropped.
+    pub sequence: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The function's name.
+    pub function: String,
+    /// The kind, for programs.
+    pub kind: String,
+    /// The event in words.
+    pub text: String,
+}

@@ -1,0 +1,173 @@
+//! The daemon: plugs what the configuration says, serves it, and ends in an orderly way.
+//!
+//! [`Daemon::start`] does everything that can be refused before anything is reachable; [`Daemon::drain`] ends it all
+//! by a deadline and says what did not end. [`signals`] is how a process is told to.
+//!
+//! # Concurrency
+//! Each slot has a thread of its own, from its first client to its last flush, so no slot waits for another. The
+//! control socket has its own threads ([`crate::control::server`]). Nothing here is locked.
+//!
+//! # The order of the end
+//! The control socket first, so that nobody holds a function any more but its slot. Then every slot at once: no new
+//! client, the session ends, the gate is retired, the device is dropped, which flushes its backing, and the socket is
+//! gone.
+
+mod operator;
+pub mod signals;
+mod slot;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+
+use assign::Assignment;
+use gate::{Deadline, ThreadToken};
+use vfio_user::server::{Server, Stop};
+
+use crate::config::{Config, Diagnostic, Diagnostics};
+use crate::control::server::ControlServer;
+use crate::events::Journal;
+use crate::run_dir::RunDir;
+use operator::DaemonOperator;
+pub use slot::Slot;
+
+/// A daemon that serves.
+pub struct Daemon {
+    run_dir: RunDir,
+    slots: Arc<[Slot]>,
+    control: ControlServer,
+    stop: Stop,
+    /// Set before `stop` is thrown: by when the slots are to have ended.
+    deadline: Arc<OnceLock<Deadline>>,
+    ended: Receiver<Ended>,
+}
+
+/// A slot's thread is over.
+struct Ended {
+    slot: String,
+    /// What was still in use, in words.
+    left_over: Vec<String>,
+}
+
+impl Daemon {
+    /// Plugs and serves everything in `config`. Either all of it is served, or nothing is and all complaints are
+    /// returned.
+    ///
+    /// # Errors
+    /// What could not be plugged and why, with the place in the configuration.
+    pub fn start(config: Config, run_dir: RunDir, journal: &Arc<Journal>) -> Result<Self, Diagnostics> {
+        let mut plugged = Vec::new();
+        let mut complaints = Vec::new();
+        for slot in config.slots {
+            match Slot::plug(slot, &run_dir, journal) {
+                Ok(slot) => plugged.push(slot),
+                Err(complaint) => complaints.push(complaint),
+            }
+        }
+        if !complaints.is_empty() {
+            return Err(Diagnostics(complaints));
+        }
+        let (slots, servers): (Vec<_>, Vec<_>) = plugged.into_iter().unzip();
+        let slots: Arc<[Slot]> = slots.into();
+        let operator = DaemonOperator::new(Arc::clone(&slots), Arc::clone(journal));
+        let stop = Stop::new().map_err(|errno| system("cannot make an event", &errno))?;
+        let control = ControlServer::start(&run_dir.control_socket(), Arc::new(operator))
+            .map_err(|error| system("cannot serve the control socket", &error))?;
+        let (sender, ended) = channel();
+        let deadline = Arc::new(OnceLock::new());
+        for (slot, server) in slots.iter().zip(servers) {
+            let thread = SlotThread {
+                slot: slot.config.name.clone(),
+                assignment: Arc::clone(&slot.assignment),
+                server,
+                stop: stop.clone(),
+                deadline: Arc::clone(&deadline),
+                ended: sender.clone(),
+            };
+            std::thread::Builder::new()
+                .name(format!("slot-{}", slot.config.name))
+                .spawn(move || thread.run())
+                .map_err(|error| system("cannot start a thread", &error))?;
+        }
+        Ok(Self { run_dir, slots, control, stop, deadline, ended })
+    }
+
+    /// What is served.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Every socket file, for a forced end that has no time to close them one by one.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let slots = self.slots.iter().map(|slot| slot.socket.clone());
+        slots.chain([self.run_dir.control_socket()]).collect()
+    }
+
+    /// Ends everything by `deadline` and returns what did not end, in words; nothing if all is flushed and gone.
+    pub fn drain(self, token: &mut ThreadToken, deadline: Deadline) -> Vec<String> {
+        let Self { run_dir, slots, control, stop, deadline: shared, ended } = self;
+        let mut waiting: Vec<String> = slots.iter().map(|slot| slot.config.name.clone()).collect();
+        let mut left_over = Vec::new();
+        if !control.stop(token, deadline) {
+            left_over.push(String::from("a control request is still being carried out"));
+        }
+        drop(slots);
+        // Set once, here: `drain` consumes the daemon.
+        let _ = shared.set(deadline);
+        stop.stop();
+        while !waiting.is_empty() {
+            match wait_for_end(token, &ended, deadline) {
+                Some(end) => {
+                    waiting.retain(|slot| *slot != end.slot);
+                    left_over.extend(end.left_over.into_iter().map(|what| format!("{}: {what}", end.slot)));
+                }
+                None => break,
+            }
+        }
+        left_over.extend(waiting.into_iter().map(|slot| format!("{slot}: did not end in time; it may not be flushed")));
+        drop(run_dir);
+        left_over
+    }
+}
+
+fn wait_for_end(_token: &mut ThreadToken, ended: &Receiver<Ended>, deadline: Deadline) -> Option<Ended> {
+    ended.recv_timeout(deadline.remaining()?).ok()
+}
+
+fn system(what: &str, error: &dyn std::fmt::Display) -> Diagnostics {
+    let fix = "the system is out of a resource (descriptors, memory, threads); raise its limit";
+    Diagnostics::one(Diagnostic::new(None, format!("{what}: {error}"), fix))
+}
+
+/// What a slot's thread owns.
+struct SlotThread {
+    slot: String,
+    assignment: Arc<Assignment>,
+    server: Server,
+    stop: Stop,
+    deadline: Arc<OnceLock<Deadline>>,
+    ended: Sender<Ended>,
+}
+
+impl SlotThread {
+    fn run(self) {
+        let Self { slot, assignment, server, stop, deadline, ended } = self;
+        let mut token = ThreadToken::at_thread_entry();
+        let mut left_over = Vec::new();
+        if let Err(error) = server.run(&mut token, &stop) {
+            tracing::error!(slot, "this slot is no longer served: {error}");
+            left_over.push(format!("was not served any more: {error}"));
+        }
+        drop(server);
+        // Without a deadline the server failed by itself; then nobody waits, but nothing waits for ever either.
+        let deadline = deadline.get().copied().unwrap_or_else(|| Deadline::after(std::time::Duration::from_secs(4)));
+        let retired = assignment.function().gate().retire(&mut token, deadline);
+        left_over.extend(retired.orphans.iter().map(|orphan| format!("still in use: {orphan}")));
+        // Dropping the last reference ends the device, which flushes its backing.
+        if Arc::into_inner(assignment).is_none() && left_over.is_empty() {
+            left_over.push(String::from("the device is still in use and was not flushed"));
+        }
+        // Nobody listens if the daemon has given up waiting.
+        let _ = ended.send(Ended { slot, left_over });
+    }
+}

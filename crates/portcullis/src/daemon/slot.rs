@@ -1,0 +1,96 @@
+//! One slot: its backing opened, its device built, its socket bound.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use assign::Assignment;
+use models::nvme::backing::{DirectIo, FileOptions};
+use models::nvme::{self, Backing, BackingError};
+use vfio_user::server::{BindError, Server, ServerOptions};
+
+use crate::config::size::format_size;
+use crate::config::{BackingConfig, DeviceConfig, Diagnostic, SlotConfig};
+use crate::events::Journal;
+use crate::run_dir::RunDir;
+
+/// A function that is plugged.
+pub struct Slot {
+    /// How it was configured.
+    pub config: SlotConfig,
+    /// Size of its backing, in bytes.
+    pub size: u64,
+    /// Its vfio-user socket.
+    pub socket: PathBuf,
+    /// The function, for consumers and for the operator.
+    pub assignment: Arc<Assignment>,
+}
+
+impl Slot {
+    /// Opens, builds and binds. Clients can connect from here on, and are served once the server runs.
+    ///
+    /// # Errors
+    /// What is wrong, at its place in the configuration.
+    pub(super) fn plug(
+        config: SlotConfig,
+        run_dir: &RunDir,
+        journal: &Arc<Journal>,
+    ) -> Result<(Self, Server), Diagnostic> {
+        let (backing, size) = open_backing(&config).map_err(|error| backing_complaint(&config, &error))?;
+        let events = Arc::clone(journal);
+        let DeviceConfig::Nvme(nvme) = &config.device;
+        let assignment = nvme::build(&config.name, nvme, backing, events)
+            .map_err(|error| complaint(&config, format!("the device cannot be built: {error}"), "correct the device"))?;
+        let socket = run_dir.slot_socket(&config.name).map_err(|error| {
+            // The error brings its own fix on a line of its own.
+            let text = error.to_string();
+            let (message, fix) = text.split_once("\nfix: ").unwrap_or((&text, "name another run_dir"));
+            complaint(&config, message, fix)
+        })?;
+        let server = Server::bind(&socket, Arc::clone(&assignment), ServerOptions::default())
+            .map_err(|error| bind_complaint(&config, &error))?;
+        Ok((Self { config, size, socket, assignment }, server))
+    }
+}
+
+fn open_backing(config: &SlotConfig) -> Result<(Backing, u64), BackingError> {
+    match &config.backing {
+        BackingConfig::Memory { size } => Ok((Backing::memory(*size)?, *size)),
+        BackingConfig::File { path, size } => {
+            let options = FileOptions { size: *size, direct: DirectIo::WherePossible };
+            let backing = Backing::file(path, &options)?;
+            let size = backing.size();
+            Ok((backing, size))
+        }
+    }
+}
+
+fn complaint(config: &SlotConfig, message: impl Into<String>, fix: impl Into<String>) -> Diagnostic {
+    let message = format!("slot `{}`: {}", config.name, message.into());
+    Diagnostic::new(config.position.clone(), message, fix)
+}
+
+fn backing_complaint(config: &SlotConfig, error: &BackingError) -> Diagnostic {
+    let fix = match error {
+        BackingError::Size(_) => String::from("choose a size of 4KiB or more"),
+        BackingError::SizeDiffers { found, .. } => {
+            format!("write size = \"{}\", or leave size out, or move the file away", format_size(*found))
+        }
+        BackingError::InUse(_) => String::from("stop the other server, or name another path"),
+        BackingError::Kind(_) => String::from("name a regular file or a block device"),
+        BackingError::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            String::from("make its directory, and give a size to have the file made")
+        }
+        _ => String::from("check the path, its permissions, and the space that is left"),
+    };
+    Diagnostic { position: config.backing_position.clone(), ..complaint(config, error.to_string(), fix) }
+}
+
+fn bind_complaint(config: &SlotConfig, error: &BindError) -> Diagnostic {
+    let fix = match error {
+        BindError::InUse { .. } => "stop that server, or name another run_dir",
+        BindError::NotASocket { .. } => "remove that file, or rename the slot",
+        BindError::TooLong { .. } => "name a shorter run_dir, or shorten the slot's name",
+        BindError::System { .. } => "check the run_dir and its permissions",
+    };
+    complaint(config, format!("its socket cannot be made: {error}"), fix)
+}

@@ -1,0 +1,157 @@
+//! A vfio-user byte stream: messages with descriptors over a blocking UNIX stream socket.
+//!
+//! [`Connection`] is used by both ends. Its parts are an [`Inbox`] that cuts the received bytes into messages
+//! and attributes descriptors to them, an [`Outbox`] that collects what is to be sent, and a thin shell that
+//! does the system calls. In steady state a request costs one `recvmsg` and one `send`: requests that arrive
+//! together are parsed from the buffer, and their replies leave together, in order.
+//!
+//! What it does not do: it knows neither commands nor devices, and it does not decide what a malformed message
+//! costs its sender; it only keeps the stream in step where that is possible (see [`Frame`]).
+//!
+//! # Concurrency
+//! A connection belongs to one thread. Every wait takes that thread's [`ThreadToken`]. Waiting for the *next*
+//! message has no end of its own on the server's side, and is ended from another thread by shutting the socket
+//! down; a message that has begun, and a reply that the peer does not take, have deadlines.
+
+mod inbox;
+mod outbox;
+mod socket;
+
+pub use inbox::{Frame, Inbox, Message};
+pub use outbox::Outbox;
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use gate::{Deadline, ThreadToken};
+use rustix::io::Errno;
+use thiserror::Error;
+
+/// Most descriptors a message may carry. The client learns it in the `VERSION` reply.
+pub const MAX_MESSAGE_FDS: usize = 64;
+
+/// Bounds of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Bytes of the largest message that is buffered.
+    pub message_size: usize,
+    /// How long a message that has begun may take to arrive.
+    pub message_timeout: Duration,
+    /// How long the peer may leave what is sent to it unread.
+    pub send_timeout: Duration,
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnectionError {
+    /// The peer closed it, or it was shut down from this side.
+    #[error("the connection was closed")]
+    Closed,
+    /// The peer began a message and did not finish it in time, or did not answer in time.
+    #[error("the peer did not send in time")]
+    ReceiveTimedOut,
+    /// The peer did not read what was sent to it in time.
+    #[error("the peer did not read in time")]
+    SendTimedOut,
+    /// A system call failed.
+    #[error("the socket failed: {0}")]
+    Socket(#[from] Errno),
+}
+
+/// One end of a vfio-user stream.
+pub struct Connection {
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+    socket: UnixStream,
+    /// The end of patience with the message that has begun to arrive.
+    unfinished: Option<Deadline>,
+    limits: ConnectionLimits,
+}
+
+impl Connection {
+    /// Takes over a connected stream in blocking mode.
+    pub fn new(socket: UnixStream, limits: ConnectionLimits) -> Connection {
+        Connection {
+            inbox: Inbox::new(limits.message_size),
+            outbox: Outbox::new(),
+            socket,
+            unfinished: None,
+            limits,
+        }
+    }
+
+    /// Gives the next message an end of patience, though nothing of it has arrived. For the first message of a
+    /// session, which the peer owes.
+    pub fn expect_by(&mut self, deadline: Deadline) {
+        self.unfinished = Some(deadline);
+    }
+
+    /// The next message. Sends what is in the outbox before it waits.
+    ///
+    /// # Errors
+    /// The connection is over; nothing further can be received.
+    #[inline]
+    pub fn next(&mut self, token: &mut ThreadToken) -> Result<Frame, ConnectionError> {
+        loop {
+            match self.inbox.next_frame() {
+                Frame::Partial => {
+                    self.flush(token)?;
+                    self.receive(token)?;
+                }
+                frame => {
+                    self.unfinished = None;
+                    return Ok(frame);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
+        if self.inbox.is_between_messages() && self.unfinished.is_none() {
+            return socket::receive(&self.socket, token, &mut self.inbox, None);
+        }
+        let timeout = self.limits.message_timeout;
+        let deadline = *self.unfinished.get_or_insert_with(|| Deadline::after(timeout));
+        // Checked here and not only when nothing has come: bytes that drip must not hold the session either.
+        if deadline.remaining().is_none() {
+            return Err(ConnectionError::ReceiveTimedOut);
+        }
+        socket::receive(&self.socket, token, &mut self.inbox, Some(deadline))
+    }
+
+    /// Sends everything in the outbox.
+    ///
+    /// # Errors
+    /// The connection is over.
+    #[inline]
+    pub fn flush(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        self.flush_with(token, &[])
+    }
+
+    /// Ends the stream for both sides. What has been sent can still be read by the peer.
+    pub fn close(self) {
+        // Dropping is not enough: the server keeps another descriptor of the socket.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Sends everything in the outbox with descriptors beside it.
+    ///
+    /// The receiver attributes descriptors to the message that ends the packet, so the outbox should hold one
+    /// message; flush what came before it first.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn flush_with(
+        &mut self,
+        token: &mut ThreadToken,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), ConnectionError> {
+        let result = socket::send(&self.socket, token, self.outbox.bytes(), fds, self.limits.send_timeout);
+        self.outbox.clear();
+        result
+    }
+}

@@ -1,0 +1,130 @@
+//! The system calls of a connection.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use gate::{Deadline, ThreadToken};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, send as send_bytes, sendmsg,
+};
+
+use super::{ConnectionError, Inbox, MAX_MESSAGE_FDS};
+
+/// Receives once into the inbox. Without a deadline it blocks in one system call until bytes come, the peer
+/// leaves, the socket is shut down, or the socket's own receive time-out (the client sets one) passes.
+#[inline]
+pub(super) fn receive(
+    socket: &UnixStream,
+    token: &mut ThreadToken,
+    inbox: &mut Inbox,
+    deadline: Option<Deadline>,
+) -> Result<(), ConnectionError> {
+    let mut flags = RecvFlags::CMSG_CLOEXEC;
+    if deadline.is_some() {
+        flags |= RecvFlags::DONTWAIT;
+    }
+    loop {
+        match receive_once(socket, inbox, flags) {
+            Ok(0) | Err(Errno::CONNRESET) => return Err(ConnectionError::Closed),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match deadline {
+                Some(deadline) => wait(socket.as_fd(), PollFlags::IN, token, deadline)?
+                    .then_some(())
+                    .ok_or(ConnectionError::ReceiveTimedOut)?,
+                None => return Err(ConnectionError::ReceiveTimedOut),
+            },
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+#[inline]
+fn receive_once(socket: &UnixStream, inbox: &mut Inbox, flags: RecvFlags) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_MESSAGE_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let result = recvmsg(socket, &mut [IoSliceMut::new(inbox.spare()?)], &mut control, flags)?;
+    inbox.received(result.bytes);
+    // MSG_CMSG_CLOEXEC comes back in the flags; any other means that descriptors came, or were lost.
+    let lost = result.flags.contains(ReturnFlags::CTRUNC);
+    let mut messages = control.drain().peekable();
+    if lost || messages.peek().is_some() {
+        let fds = messages.filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        inbox.received_fds(fds.flatten(), lost);
+    }
+    Ok(result.bytes)
+}
+
+/// Sends all of `bytes`, with `fds` beside the first of them, within `timeout` of the first time that the peer
+/// left no room.
+#[inline]
+pub(super) fn send(
+    socket: &UnixStream,
+    token: &mut ThreadToken,
+    mut bytes: &[u8],
+    mut fds: &[BorrowedFd<'_>],
+    timeout: Duration,
+) -> Result<(), ConnectionError> {
+    let mut deadline = None;
+    while !bytes.is_empty() {
+        match send_once(socket, bytes, fds) {
+            Ok(sent) => {
+                bytes = bytes.get(sent..).unwrap_or(&[]);
+                fds = &[];
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
+                wait(socket.as_fd(), PollFlags::OUT, token, deadline)?
+                    .then_some(())
+                    .ok_or(ConnectionError::SendTimedOut)?;
+            }
+            Err(Errno::PIPE | Errno::CONNRESET) => return Err(ConnectionError::Closed),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Never blocks: the kernel applies a send time-out to each piece of a large message anew, so a peer that
+/// drips could hold a blocking send far beyond it.
+#[inline]
+fn send_once(socket: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    if fds.is_empty() {
+        return send_bytes(socket, bytes, flags);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_MESSAGE_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::INVAL);
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+}
+
+/// Waits until the socket is ready or broken; false when the deadline has passed.
+#[cold]
+fn wait(
+    socket: BorrowedFd<'_>,
+    what: PollFlags,
+    _token: &mut ThreadToken,
+    deadline: Deadline,
+) -> Result<bool, Errno> {
+    loop {
+        let Some(left) = deadline.remaining() else { return Ok(false) };
+        let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::from_borrowed_fd(socket, what)], Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The server side: puts an [`assign::Assignment`] on a UNIX socket.
+//!
+//! * [`Session`] is the conversation with one client: it negotiates, translates each command into a call on the
+//!   assignment and each outcome into a reply. It runs on any connected stream, without a [`Server`].
+//! * [`Server`] owns the socket file, accepts clients and gives each its session.
+//! * [`Stop`] ends a server from another thread.
+//!
+//! One client has a function at a time. A second one gets an `EBUSY` reply to its `VERSION`, and the first
+//! notices nothing. When a client leaves, its memory and eventfds are dropped, the state of the device is kept,
+//! and the next client is served.
+//!
+//! What it does not do: it sends no `DMA_READ` or `DMA_WRITE` (a request in the middle of a client's own
+//! deadlocks QEMU), and it offers neither migration nor a twin socket.
+//!
+//! # Concurrency
+//! [`Server::run`] keeps its thread for accepting and refusing, and runs the session on a thread of its own, which
+//! exists only while there is a client. The two share nothing but the client's socket, which the first shuts down
+//! to end the second. No lock is taken here.
+
+mod bind;
+mod candidates;
+mod listener;
+mod negotiate;
+mod options;
+mod region;
+mod session;
+mod stop;
+
+pub use bind::BindError;
+pub use listener::{ServeError, Server};
+pub use options::{ServerOptions, SessionOptions};
+pub use session::{Session, SessionEnd, SessionReport};
+pub use stop::Stop;

@@ -1,0 +1,72 @@
+//! The beginning of a session: `VERSION`, and the attach that goes with it.
+//!
+//! A client is refused here and not later: QEMU survives an error reply to `VERSION`, and crashes on some later
+//! ones. So the function is attached before the reply is sent.
+
+use assign::AttachError;
+use gate::{Deadline, ThreadToken};
+use rustix::io::Errno;
+
+use super::session::{Session, SessionEnd, errno, is_version};
+use crate::codec::{Capabilities, Header, VersionMessage, encode_version};
+use crate::connection::Message;
+
+/// The version spoken: 0.1.
+const VERSION: (u16, u16) = (0, 1);
+
+/// Messages before `VERSION` that are answered. More is not a client that lost its way.
+const STRAYS: usize = 16;
+
+/// Descriptors a client may send in one message. More are taken, but QEMU 11.1.3 calls any number above 16 malformed and
+/// gives up the device.
+const ADVERTISED_FDS: u32 = 16;
+
+impl Session<'_> {
+    /// Receives `VERSION`, attaches, and answers.
+    pub(super) fn negotiate(&mut self, token: &mut ThreadToken) -> Result<(), SessionEnd> {
+        let deadline = Deadline::after(self.options.message_timeout);
+        for _ in 0..STRAYS {
+            self.connection.expect_by(deadline);
+            let message = self.receive(token)?;
+            let header = message.header;
+            if !is_version(&header) {
+                self.settle(&header, Err(Errno::INVAL))?;
+                continue;
+            }
+            let outcome = self.open(token, &header, &message);
+            self.settle(&header, outcome)?;
+            return match outcome {
+                Ok(()) => Ok(()),
+                Err(errno) => {
+                    self.connection.flush(token)?;
+                    Err(SessionEnd::Refused(errno))
+                }
+            };
+        }
+        self.connection.flush(token)?;
+        Err(SessionEnd::NotNegotiated)
+    }
+
+    fn open(&mut self, token: &mut ThreadToken, header: &Header, message: &Message) -> Result<(), Errno> {
+        let proposed = VersionMessage::parse(self.connection.inbox.payload(message))?;
+        if proposed.major != VERSION.0 {
+            return Err(Errno::INVAL);
+        }
+        let attached = self.assignment.attach(token).map_err(|error| match error {
+            AttachError::Busy => Errno::BUSY,
+            AttachError::Refused(error) => errno(error),
+        })?;
+        self.client_fds = proposed.capabilities.max_msg_fds;
+        let own = Capabilities {
+            max_msg_fds: ADVERTISED_FDS,
+            max_data_xfer_size: self.options.max_data(),
+            max_dma_maps: u32::try_from(self.assignment.limits().dma_maps).unwrap_or(u32::MAX),
+            pgsizes: 4096,
+            write_multiple: proposed.capabilities.write_multiple,
+        };
+        let payload = encode_version(VERSION.0, VERSION.1.min(proposed.minor), &own);
+        // Held before the reply is queued: whatever happens from here on, the end of the session detaches.
+        self.attached = Some(attached);
+        self.reply(header, &[&payload])
+    }
+}

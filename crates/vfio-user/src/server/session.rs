@@ -1,0 +1,309 @@
+//! The conversation with one client.
+//!
+//! Each command is parsed, carried out on the assignment, and answered, strictly in order. A command that is not
+//! known, malformed or refused gets an error reply with its errno, and the stream stays in step; only a header
+//! whose size cannot be stepped over ends the session. A *posted* command (No_reply) is never answered; its
+//! failure is counted in the [`SessionReport`].
+//!
+//! Replies to region accesses that arrived together leave together. Before any other command, which may take
+//! long, replies that wait are sent.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use assign::{Assignment, Attached, DmaMapFlags, DmaMapRequest, RequestError, SetIrqs};
+use gate::{Deadline, ThreadToken};
+use rustix::io::Errno;
+use zerocopy::IntoBytes;
+
+use super::SessionOptions;
+use crate::codec::{
+    Command, DeviceFlags, DeviceInfo, DmaMap, Header, IrqInfo, MessageType, MultiWrite, REGION_COUNT, Request,
+};
+use crate::connection::{Connection, ConnectionError, Frame, Message};
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The client closed the connection, or the server was stopped.
+    Closed,
+    /// The client's `VERSION` was refused with this errno; `EBUSY`: somebody else has the function.
+    Refused(Errno),
+    /// The client did not begin with `VERSION`.
+    NotNegotiated,
+    /// A header whose size makes no sense: the next message cannot be found.
+    OutOfStep,
+    /// A message did not arrive whole in time, or the client did not read its replies.
+    TimedOut,
+    /// The socket or this process failed.
+    Failed(Errno),
+}
+
+/// What happened in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionReport {
+    /// Why it ended.
+    pub end: SessionEnd,
+    /// Messages received.
+    pub messages: u64,
+    /// Messages that got an error reply.
+    pub refused: u64,
+    /// Posted messages that failed, which the client was not told.
+    pub posted_failures: u64,
+}
+
+/// The conversation with one client. See the module's head.
+pub struct Session<'a> {
+    pub(super) assignment: &'a Arc<Assignment>,
+    pub(super) options: &'a SessionOptions,
+    pub(super) connection: Connection,
+    /// The hold on the function, from `VERSION` on.
+    pub(super) attached: Option<Attached>,
+    /// Descriptors that the client takes in one message.
+    pub(super) client_fds: u32,
+    report: SessionReport,
+}
+
+impl Session<'_> {
+    /// Serves the client at the other end of `stream` until it leaves, breaks the protocol, or the stream is shut
+    /// down from another thread. Then the function is detached: the client's memory and eventfds are dropped and
+    /// the device keeps its state.
+    ///
+    /// Waits for the client, and for the function within the limits of the assignment.
+    pub fn run(
+        stream: UnixStream,
+        assignment: &Arc<Assignment>,
+        options: &SessionOptions,
+        token: &mut ThreadToken,
+    ) -> SessionReport {
+        let report = SessionReport { end: SessionEnd::Closed, messages: 0, refused: 0, posted_failures: 0 };
+        let mut session = Session {
+            assignment,
+            options,
+            connection: Connection::new(stream, options.limits()),
+            attached: None,
+            client_fds: 0,
+            report,
+        };
+        let end = match session.negotiate(token) {
+            Ok(()) => session.serve(token),
+            Err(end) => end,
+        };
+        let Session { attached, connection, report, .. } = session;
+        // First, so that a client that was refused is not kept waiting for the detach.
+        connection.close();
+        if let Some(attached) = attached {
+            attached.detach(token);
+        }
+        SessionReport { end, ..report }
+    }
+
+    fn serve(&mut self, token: &mut ThreadToken) -> SessionEnd {
+        loop {
+            if let Err(end) = self.serve_one(token) {
+                return end;
+            }
+        }
+    }
+
+    #[inline]
+    fn serve_one(&mut self, token: &mut ThreadToken) -> Result<(), SessionEnd> {
+        let message = self.receive(token)?;
+        let header = message.header;
+        let outcome = self.execute(token, message);
+        self.settle(&header, outcome)?;
+        if self.connection.outbox.is_full() {
+            self.connection.flush(token)?;
+        }
+        Ok(())
+    }
+
+    /// The next message that is whole and a command. Others are answered here.
+    #[inline]
+    pub(super) fn receive(&mut self, token: &mut ThreadToken) -> Result<Message, SessionEnd> {
+        loop {
+            let (header, errno) = match self.connection.next(token)? {
+                Frame::Message(message) => {
+                    self.report.messages += 1;
+                    if message.header.message_type() == Some(MessageType::Command) && !message.fds_lost {
+                        return Ok(message);
+                    }
+                    (message.header, Errno::INVAL)
+                }
+                Frame::TooLarge(header) => (header, Errno::TOOBIG),
+                Frame::OutOfStep(header) => {
+                    self.settle(&header, Err(Errno::INVAL))?;
+                    self.connection.flush(token)?;
+                    return Err(SessionEnd::OutOfStep);
+                }
+                // `next` waits until there is more than that.
+                Frame::Partial => continue,
+            };
+            self.settle(&header, Err(errno))?;
+        }
+    }
+
+    /// Answers a command that failed; one that succeeded has answered.
+    #[inline]
+    pub(super) fn settle(&mut self, header: &Header, outcome: Result<(), Errno>) -> Result<(), SessionEnd> {
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(errno) => self.refuse(header, errno),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, header: &Header, errno: Errno) -> Result<(), SessionEnd> {
+        if header.no_reply() {
+            self.report.posted_failures += 1;
+            return Ok(());
+        }
+        self.report.refused += 1;
+        self.connection.outbox.push(&header.error_reply(errno), &[]).map_err(SessionEnd::Failed)
+    }
+
+    /// Adds a reply to the outbox, unless the client wants none.
+    #[inline]
+    pub(super) fn reply(&mut self, header: &Header, payload: &[&[u8]]) -> Result<(), Errno> {
+        if header.no_reply() {
+            return Ok(());
+        }
+        let size = payload.iter().map(|part| part.len()).sum();
+        self.connection.outbox.push(&header.reply(size), payload)
+    }
+
+    /// Carries a command out and answers it, if it succeeds.
+    #[inline]
+    fn execute(&mut self, token: &mut ThreadToken, message: Message) -> Result<(), Errno> {
+        let header = message.header;
+        let payload = self.connection.inbox.payload(&message);
+        match Request::parse(header.command, payload, self.options.max_data())? {
+            Request::RegionRead(access) => self.region_read(token, &header, access),
+            Request::RegionWrite(access, data) => {
+                let written = self.assignment.region_write(token, access.region, access.offset, data);
+                written.map_err(errno)?;
+                self.reply(&header, &[access.as_bytes()])
+            }
+            Request::RegionWriteMulti(writes) => {
+                let done = write_multi(self.assignment, token, writes)?;
+                self.reply(&header, &[done.as_bytes()])
+            }
+            _ => self.execute_slow(token, message),
+        }
+    }
+
+    /// The commands outside the hot path. Their own wait must not delay replies that are ready.
+    #[cold]
+    fn execute_slow(&mut self, token: &mut ThreadToken, mut message: Message) -> Result<(), Errno> {
+        // A failure to send ends the session at its next receive.
+        let _ = self.connection.flush(token);
+        let header = message.header;
+        let fds = std::mem::take(&mut message.fds);
+        let payload = self.connection.inbox.payload(&message);
+        match Request::parse(header.command, payload, self.options.max_data())? {
+            Request::DmaMap(map) => {
+                self.assignment.dma_map(token, map_request(map, fds)?).map_err(errno)?;
+                self.reply(&header, &[])
+            }
+            Request::DmaUnmap(unmap) => {
+                self.assignment.dma_unmap(token, unmap.address, unmap.size).map_err(errno)?;
+                self.reply(&header, &[unmap.as_bytes()])
+            }
+            Request::DmaUnmapAll(unmap) => {
+                self.assignment.dma_unmap_all(token).map_err(errno)?;
+                self.reply(&header, &[unmap.as_bytes()])
+            }
+            Request::DeviceInfo(_) => {
+                let info = self.device_info();
+                self.reply(&header, &[info.as_bytes()])
+            }
+            Request::RegionInfo(info) => self.region_info(token, &header, info),
+            Request::IrqInfo(info) => {
+                let found = self.assignment.irq_info(info.index).map_err(errno)?;
+                let info = IrqInfo { argsz: 16, flags: found.flags.0, index: info.index, count: found.count };
+                self.reply(&header, &[info.as_bytes()])
+            }
+            Request::SetIrqs(set, data) => {
+                let set = SetIrqs::decode(set.index, set.start, set.count, set.flags, data, fds);
+                self.assignment.set_irqs(token, set.map_err(errno)?).map_err(errno)?;
+                self.reply(&header, &[])
+            }
+            Request::DeviceReset => {
+                self.assignment.reset(token).map_err(errno)?;
+                self.reply(&header, &[])
+            }
+            // No region has ioeventfds or ioregionfds.
+            Request::RegionIoFds(io_fds) if io_fds.index < REGION_COUNT => Err(Errno::OPNOTSUPP),
+            // There is no feature, whatever is asked about it (VF-45). Migration is not offered.
+            Request::Feature(_) => Err(Errno::NOTTY),
+            // A second `VERSION` would renegotiate under requests that rely on the first.
+            Request::RegionIoFds(_) | Request::Version(_) => Err(Errno::INVAL),
+            Request::RegionRead(_) | Request::RegionWrite(..) | Request::RegionWriteMulti(_) => {
+                Err(Errno::INVAL)
+            }
+        }
+    }
+
+    fn device_info(&self) -> DeviceInfo {
+        let info = self.assignment.device_info();
+        let reset = if info.reset { DeviceFlags::RESET } else { DeviceFlags::empty() };
+        DeviceInfo {
+            argsz: 16,
+            flags: (DeviceFlags::PCI | reset).bits(),
+            num_regions: info.regions,
+            num_irqs: info.irqs,
+        }
+    }
+}
+
+/// A mapping as the assignment takes it.
+fn map_request(map: DmaMap, fds: Vec<std::os::fd::OwnedFd>) -> Result<DmaMapRequest, Errno> {
+    if fds.len() > 1 {
+        return Err(Errno::INVAL);
+    }
+    Ok(DmaMapRequest {
+        flags: DmaMapFlags(map.flags),
+        offset: map.offset,
+        iova: map.address,
+        size: map.size,
+        fd: fds.into_iter().next(),
+    })
+}
+
+/// Carries out writes in order until one fails or they have taken as long as one access may; gives how many were
+/// done. The first one's failure is the whole message's.
+fn write_multi(assignment: &Assignment, token: &mut ThreadToken, writes: &[u8]) -> Result<u64, Errno> {
+    let deadline = Deadline::after(assignment.limits().access_timeout);
+    let mut done = 0;
+    for write in MultiWrite::each(writes) {
+        match assignment.region_write(token, write.region, write.offset, write.bytes()) {
+            Ok(()) => done += 1,
+            Err(error) if done == 0 => return Err(errno(error)),
+            Err(_) => break,
+        }
+        if deadline.remaining().is_none() {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// The number that an error reply carries.
+pub(super) fn errno(error: RequestError) -> Errno {
+    Errno::from_raw_os_error(error.errno.raw())
+}
+
+impl From<ConnectionError> for SessionEnd {
+    fn from(error: ConnectionError) -> SessionEnd {
+        match error {
+            ConnectionError::Closed => SessionEnd::Closed,
+            ConnectionError::ReceiveTimedOut | ConnectionError::SendTimedOut => SessionEnd::TimedOut,
+            ConnectionError::Socket(errno) => SessionEnd::Failed(errno),
+        }
+    }
+}
+
+/// `VERSION` is the first command; the others are numbered behind it.
+pub(super) fn is_version(header: &Header) -> bool {
+    Command::from_number(header.command) == Some(Command::Version)
+}

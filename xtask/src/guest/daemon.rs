@@ -1,0 +1,203 @@
+//! The daemon under test: built from this workspace, started on a configuration file, ended with SIGTERM.
+
+use super::address::FUNCTION;
+use super::deadline::Deadline;
+use super::process::Process;
+use super::rig::Doorbells;
+use super::source::Interrupt;
+use super::{During, GuestError};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// From start to socket, and from SIGTERM to exit with everything flushed.
+const START_OR_STOP: Duration = Duration::from_secs(30);
+
+/// The name of the one slot.
+const SLOT: &str = "disk0";
+
+/// Builds the daemon in release mode and says where it is.
+///
+/// # Errors
+/// [`GuestError::Daemon`] when it does not build.
+pub(super) fn build() -> Result<PathBuf, GuestError> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--package", "portcullis", "--message-format=json-render-diagnostics"]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
+    let output = cargo.output().during(|| "run cargo".into())?;
+    if !output.status.success() {
+        return Err(GuestError::Daemon(format!("does not build: cargo ended with {}", output.status)));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    executable_in(&messages).ok_or_else(|| GuestError::Daemon("cargo built no executable".into()))
+}
+
+/// The path of the daemon in cargo's messages, one JSON object a line.
+fn executable_in(messages: &str) -> Option<PathBuf> {
+    let parsed = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut daemons = parsed.filter(|message| message["target"]["name"] == "portcullis");
+    daemons.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// A running daemon with one disk; dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    process: Process,
+    socket: PathBuf,
+}
+
+/// What the daemon is to serve, and where.
+pub(super) struct Serve<'a> {
+    pub(super) program: &'a Path,
+    /// For the configuration, the sockets and the log.
+    pub(super) directory: &'a Path,
+    pub(super) disk: &'a Path,
+    pub(super) irq: Interrupt,
+    pub(super) doorbells: Doorbells,
+}
+
+impl Daemon {
+    /// Starts the daemon and waits for its socket.
+    ///
+    /// # Errors
+    /// [`GuestError::Daemon`] when it ends before, [`GuestError::TimedOut`], or an I/O error.
+    pub(super) fn start(serve: &Serve<'_>) -> Result<Self, GuestError> {
+        let run_dir = serve.directory.join("run");
+        let file = serve.directory.join("portcullis.toml");
+        fs::write(&file, configuration(serve, &run_dir)).during(|| format!("write {}", file.display()))?;
+        let log = serve.directory.join("daemon.log");
+        let process =
+            Process::spawn("portcullis", Command::new(serve.program).arg("serve").arg(&file), &log)?;
+        let mut daemon = Self { process, socket: run_dir.join(SLOT).join("cntrl") };
+        daemon.wait_for_socket()?;
+        Ok(daemon)
+    }
+
+    /// The vfio-user socket.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Fails if the daemon has ended.
+    ///
+    /// # Errors
+    /// [`GuestError::Daemon`].
+    pub(super) fn check_alive(&mut self) -> Result<(), GuestError> {
+        match self.process.ended()? {
+            None => Ok(()),
+            Some(status) => {
+                Err(GuestError::Daemon(format!("ended with {status}:\n{}", self.process.output())))
+            }
+        }
+    }
+
+    /// Asks the daemon to end and checks that it ends well.
+    ///
+    /// # Errors
+    /// [`GuestError::Daemon`] when its exit status is not 0 or a thread of it panicked, [`GuestError::TimedOut`].
+    pub(super) fn stop(mut self) -> Result<(), GuestError> {
+        self.check_alive()?;
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait(&Deadline::after(START_OR_STOP))?;
+        let output = self.process.output();
+        if !status.success() || output.contains("panicked at") {
+            return Err(GuestError::Daemon(format!("ended after SIGTERM with {status}:\n{output}")));
+        }
+        Ok(())
+    }
+
+    /// There is nothing to poll for a file that does not exist yet, so this looks every 10 ms. The socket is not probed
+    /// by connecting: it serves one client at a time, and a probe would be one.
+    fn wait_for_socket(&mut self) -> Result<(), GuestError> {
+        let deadline = Deadline::after(START_OR_STOP);
+        while !self.socket.exists() {
+            self.check_alive()?;
+            deadline.left(&|| format!("the daemon's socket {}", self.socket.display()))?;
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// The daemon's configuration; the one place that knows its form.
+fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
+    // A JSON string of printable characters is a TOML string too.
+    let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
+    format!(
+        "[daemon]\n\
+         run_dir = {run_dir}\n\
+         \n\
+         [[slot]]\n\
+         name = \"{SLOT}\"\n\
+         address = \"{FUNCTION}\"\n\
+         device = {{ model = \"nvme\", interrupts = \"{irq}\", doorbells = \"{doorbells}\" }}\n\
+         backing = {{ kind = \"file\", path = {disk}, size = \"1GiB\" }}\n",
+        run_dir = quoted(run_dir),
+        irq = serve.irq,
+        doorbells = serve.doorbells,
+        disk = quoted(serve.disk),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_found_among_cargos_messages() {
+        let messages = "{\"target\":{\"name\":\"gate\"},\"executable\":null}\nnot json\n\
+            {\"target\":{\"name\":\"portcullis\"},\"executable\":null}\n\
+            {\"target\":{\"name\":\"portcullis\"},\"executable\":\"/t/release/portcullis\"}\n";
+        assert_eq!(executable_in(messages), Some(PathBuf::from("/t/release/portcullis")));
+    }
+
+    /// A stand-in for the daemon: makes the socket's file, then does `then`.
+    fn start(directory: &Path, then: &str) -> Result<Daemon, GuestError> {
+        let program = directory.join("stand-in");
+        let socket = directory.join("run/disk0/cntrl").display().to_string();
+        let script = format!(
+            "#!/bin/sh\ntrap 'echo left; exit 3' TERM\n{}\n",
+            then.replace("SERVE", &format!("mkdir -p \"${{0%/*}}/run/disk0\"; : >'{socket}'"))
+        );
+        // Written by another process: one that a test's thread forks meanwhile could still have it open for writing,
+        // and then it cannot be run.
+        let mut written = Command::new("sh");
+        written.args(["-c", "printf %s \"$1\" >\"$0\"; chmod +x \"$0\""]);
+        assert!(written.arg(&program).arg(script).status().unwrap().success());
+        let (disk, irq, doorbells) = (directory.join("disk.img"), Interrupt::Msi, Doorbells::Trapped);
+        Daemon::start(&Serve { program: &program, directory, disk: &disk, irq, doorbells })
+    }
+
+    #[test]
+    fn a_daemon_that_ends_before_it_serves_is_an_error_with_what_it_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = start(directory.path(), "echo no such backing; exit 2").unwrap_err();
+        assert!(matches!(&error, GuestError::Daemon(text) if text.contains("no such backing")), "{error}");
+    }
+
+    #[test]
+    fn a_daemon_that_leaves_with_an_error_after_sigterm_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let daemon = start(directory.path(), "SERVE; while :; do sleep 0.01; done").unwrap();
+        let error = daemon.stop().unwrap_err();
+        assert!(matches!(&error, GuestError::Daemon(text) if text.contains("left")), "{error}");
+    }
+
+    #[test]
+    fn a_panic_in_the_log_is_a_fault_even_if_the_daemon_leaves_well() {
+        let directory = tempfile::tempdir().unwrap();
+        let then =
+            "trap 'exit 0' TERM; SERVE; echo thread worker panicked at x; while :; do sleep 0.01; done";
+        assert!(matches!(start(directory.path(), then).unwrap().stop(), Err(GuestError::Daemon(_))));
+    }
+
+    #[test]
+    fn a_daemon_that_leaves_well_is_no_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let then = "trap 'exit 0' TERM; SERVE; while :; do sleep 0.01; done";
+        start(directory.path(), then).unwrap().stop().unwrap();
+    }
+}

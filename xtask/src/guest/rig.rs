@@ -1,0 +1,147 @@
+//! What one run of a scenario stands on: a working directory, a disk, the daemon, and the machines it starts.
+
+use super::daemon::{Daemon, Serve};
+use super::qemu::{self, Machine};
+use super::source::{Interrupt, Source};
+use super::vm::Vm;
+use super::{During, GuestError};
+use crate::guest_lab::Lab;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tempfile::TempDir;
+
+/// The size of the disk, in bytes; the file is sparse.
+const DISK_BYTES: u64 = 1 << 30;
+
+/// How many lines of QEMU's output a failure shows.
+const LAST_WORDS: usize = 8;
+
+/// How doorbell writes reach the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Doorbells {
+    /// As messages
+    Trapped,
+    /// Through a shared page that the daemon polls
+    Mapped,
+}
+
+impl fmt::Display for Doorbells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trapped => "trapped",
+            Self::Mapped => "mapped",
+        })
+    }
+}
+
+/// The stage of one run. The daemon outlives the machines, as it does for an operator.
+pub(super) struct Rig<'a> {
+    lab: &'a Lab,
+    source: Source,
+    irq: Interrupt,
+    daemon: Option<Daemon>,
+    machines: u32,
+    started: Instant,
+    // Last, so that the daemon ends before its directory goes.
+    directory: TempDir,
+}
+
+impl<'a> Rig<'a> {
+    /// Makes a fresh disk in a directory of its own.
+    ///
+    /// # Errors
+    /// An I/O error.
+    pub(super) fn new(lab: &'a Lab, source: Source, irq: Interrupt) -> Result<Self, GuestError> {
+        let directory = tempfile::Builder::new().prefix("guest-").tempdir();
+        let directory = directory.during(|| "make a temporary directory".into())?;
+        let rig = Self { lab, source, irq, daemon: None, machines: 0, started: Instant::now(), directory };
+        let disk = rig.disk();
+        let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
+        sized.during(|| format!("create {}", disk.display()))?;
+        Ok(rig)
+    }
+
+    /// Starts the daemon on the disk.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub(super) fn serve(&mut self, program: &Path, doorbells: Doorbells) -> Result<(), GuestError> {
+        let (directory, disk) = (self.directory.path(), self.disk());
+        self.daemon =
+            Some(Daemon::start(&Serve { program, directory, disk: &disk, irq: self.irq, doorbells })?);
+        Ok(())
+    }
+
+    /// The interrupt mode under test.
+    pub(super) fn irq(&self) -> Interrupt {
+        self.irq
+    }
+
+    /// What serves the disk.
+    pub(super) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Tells the reader what is going on.
+    pub(super) fn progress(&self, what: &str) {
+        eprintln!("[{} {:6.1} s] {what}", self.irq, self.started.elapsed().as_secs_f64());
+    }
+
+    /// Boots a machine on the disk and waits until its guest has found it.
+    ///
+    /// # Errors
+    /// What starting QEMU and waiting for the guest can give; [`GuestError::Daemon`] when the daemon has ended.
+    pub(super) fn boot(&mut self) -> Result<Vm, GuestError> {
+        self.machines += 1;
+        self.progress(&format!("boot machine {}", self.machines));
+        let socket = match &mut self.daemon {
+            Some(daemon) => {
+                daemon.check_alive()?;
+                daemon.socket().to_owned()
+            }
+            None => PathBuf::new(),
+        };
+        Vm::boot(&Machine {
+            lab: self.lab,
+            directory: self.directory.path(),
+            number: self.machines,
+            kernel_arguments: self.source.kernel_arguments(self.irq),
+            device: self.source.qemu_arguments(&self.disk(), &socket),
+        })
+    }
+
+    /// Ends the daemon and checks that it ends well.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop`].
+    pub(super) fn finish(&mut self) -> Result<(), GuestError> {
+        self.daemon.take().map_or(Ok(()), Daemon::stop)
+    }
+
+    /// What the last QEMU wrote before it ended or was killed; empty if it was silent, as it is when all is well.
+    pub(super) fn last_words(&self) -> String {
+        let log = qemu::log_in(self.directory.path(), self.machines);
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(LAST_WORDS).collect();
+        lines.into_iter().rev().map(|line| format!("\nQEMU: {line}")).collect()
+    }
+
+    /// Ends the daemon, drops the disk, and leaves the logs for a reader.
+    pub(super) fn keep_logs(self) -> PathBuf {
+        drop(self.daemon);
+        let directory = self.directory.keep();
+        // A gigabyte, sparse or not, is no log; failing to remove it is no reason to hide the path.
+        let _ = fs::remove_file(disk_in(&directory));
+        directory
+    }
+
+    fn disk(&self) -> PathBuf {
+        disk_in(self.directory.path())
+    }
+}
+
+fn disk_in(directory: &Path) -> PathBuf {
+    directory.join("disk.img")
+}

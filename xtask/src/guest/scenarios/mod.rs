@@ -1,0 +1,51 @@
+//! The scenarios: what a guest does with the disk, and what must hold.
+
+mod disk;
+mod file_system;
+mod reboot;
+mod restart;
+
+use super::GuestError;
+use super::rig::Rig;
+use std::fmt;
+
+/// One thing a user of a virtual machine does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Scenario {
+    /// Look at the function, make a file system, write and verify, mount again and verify again
+    Disk,
+    /// The guest reboots on the same server; its data is intact
+    Reboot,
+    /// QEMU leaves, a new machine attaches to the same server; the data is still there
+    Restart,
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "disk",
+            Self::Reboot => "reboot",
+            Self::Restart => "restart",
+        })
+    }
+}
+
+impl Scenario {
+    /// Every scenario, in the order to run them.
+    pub(super) fn all() -> &'static [Self] {
+        &[Self::Disk, Self::Reboot, Self::Restart]
+    }
+
+    /// Runs the scenario to its end.
+    ///
+    /// # Errors
+    /// The first thing that went wrong.
+    pub(super) fn run(self, rig: &mut Rig<'_>) -> Result<(), GuestError> {
+        rig.progress(&format!("scenario {self}, disk from {}", rig.source()));
+        match self {
+            Self::Disk => disk::run(rig),
+            Self::Reboot => reboot::run(rig),
+            Self::Restart => restart::run(rig),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A virtual machine with a booted guest: QEMU, its QMP and the guest's shell.
+
+use super::address::{CONTROLLER, DISK};
+use super::console::Console;
+use super::deadline::{Deadline, GUEST};
+use super::qemu::{Machine, Qemu};
+use super::qmp::Qmp;
+use super::{GuestError, kernel_log};
+use serde_json::json;
+
+/// A running machine; dropping it kills QEMU.
+#[derive(Debug)]
+pub(super) struct Vm {
+    // Dropped in this order: the channels close before QEMU is killed.
+    console: Console,
+    qmp: Qmp,
+    qemu: Qemu,
+}
+
+impl Vm {
+    /// Starts a machine and waits until its guest has booted and found the disk.
+    ///
+    /// # Errors
+    /// What starting QEMU and waiting for the guest can give.
+    pub(super) fn boot(machine: &Machine<'_>) -> Result<Self, GuestError> {
+        let (qemu, channels) = machine.start()?;
+        let (console, qmp) = (Console::new(channels.console), Qmp::negotiate(channels.qmp)?);
+        let mut vm = Self { console, qmp, qemu };
+        vm.wait_for_disk()?;
+        Ok(vm)
+    }
+
+    /// Runs a shell command in the guest and gives its output; see [`Console::run`].
+    ///
+    /// # Errors
+    /// As [`Console::run`].
+    pub(super) fn run(&mut self, command: &str) -> Result<String, GuestError> {
+        self.console.run(command)
+    }
+
+    /// Makes the guest restart through its own shutdown of the device, and waits until it is back.
+    ///
+    /// # Errors
+    /// [`GuestError::TimedOut`], [`GuestError::Ended`].
+    pub(super) fn reboot(&mut self) -> Result<(), GuestError> {
+        self.console.send("reboot -f")?;
+        self.qmp.wait_event("RESET", &Deadline::after(GUEST))?;
+        self.wait_for_disk()
+    }
+
+    /// Ends QEMU as an operator would, without a word to the guest.
+    ///
+    /// # Errors
+    /// [`GuestError::Check`] when QEMU's exit status is not 0, [`GuestError::TimedOut`].
+    pub(super) fn quit(mut self) -> Result<(), GuestError> {
+        self.qmp.execute("quit", json!({}))?;
+        let status = self.qemu.wait()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(GuestError::Check(format!("QEMU ended with {status} after quit")))
+        }
+    }
+
+    /// Fails if the guest's kernel complained about the disk since its last boot: a lost interrupt, for one, shows
+    /// only there, since the driver finds the completion by itself after 30 s.
+    ///
+    /// # Errors
+    /// [`GuestError::Check`] with the complaints.
+    pub(super) fn check_kernel_log(&mut self) -> Result<(), GuestError> {
+        let complaints = kernel_log::complaints(&self.run("dmesg")?).join("\n");
+        if complaints.is_empty() {
+            Ok(())
+        } else {
+            Err(GuestError::Check(format!("the guest's kernel says:\n{complaints}")))
+        }
+    }
+
+    fn wait_for_disk(&mut self) -> Result<(), GuestError> {
+        self.console.wait_ready()?;
+        // Drivers probe in the background; the guest has no udev to wait with.
+        let found = format!(
+            "for i in $(seq 600); do test -b {DISK} && test -c {CONTROLLER} && exit 0; sleep 0.1; done; dmesg | tail -n 30; exit 1"
+        );
+        self.run(&found).map(drop)
+    }
+}
