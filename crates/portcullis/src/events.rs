@@ -3,7 +3,7 @@
 //! A client decides how often most events happen, so neither the log nor the memory may follow it: each function
 //! keeps its latest [`HISTORY`] events, and each kind of a function's events is logged as [`crate::log`] limits it.
 //!
-//! Lock: `journal` (rank: leaf). Events arrive with no other lock held, and nothing is called under it.
+//! Lock: `journal` (rank 85). Events arrive with no other lock held, and nothing is called under it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -26,6 +26,7 @@ const MAX_TEXT: usize = 512;
 /// The sink of all functions of a daemon.
 #[derive(Debug, Default)]
 pub struct Journal {
+    /// Rank: 85, journal. Strings are kept, which no atomic can.
     journal: Mutex<Inner>,
 }
 
@@ -138,7 +139,11 @@ mod tests {
         for _ in 0..10 * HISTORY {
             journal.event("noisy", Event::ClientAttached);
         }
-        assert_eq!(journal.entries(Some("quiet")).len(), 1, "a noisy function displaces nobody else's events");
+        assert_eq!(
+            journal.entries(Some("quiet")).len(),
+            1,
+            "a noisy function displaces nobody else's events"
+        );
         let noisy = journal.entries(Some("noisy"));
         assert_eq!(noisy.len(), HISTORY);
         assert_eq!(noisy.last().unwrap().sequence, 1 + 10 * HISTORY as u64);

@@ -9,8 +9,8 @@ use assign::{Assignment, IrqMode};
 use gate::{Deadline, GateState, GateStatus, ThreadToken};
 use pci_core::{BarKind, BarLayout, CONFIG_SIZE};
 use pci_spec::config::{
-    CAPABILITIES_POINTER, CLASS_CODE, COMMAND, DEVICE_ID, InterruptPin, REVISION_ID, STATUS,
-    SUBSYSTEM_ID, SUBSYSTEM_VENDOR_ID, VENDOR_ID, bar_offset,
+    CAPABILITIES_POINTER, CLASS_CODE, COMMAND, DEVICE_ID, InterruptPin, REVISION_ID, STATUS, SUBSYSTEM_ID,
+    SUBSYSTEM_VENDOR_ID, VENDOR_ID, bar_offset,
 };
 use pci_spec::{ClassCode, Command, Status, capability, extended};
 
@@ -87,7 +87,9 @@ fn list(bytes: &[u8; CONFIG_SIZE]) -> Vec<(u16, u8)> {
     if !Status::from_bits_truncate(half(bytes, STATUS)).contains(Status::CAPABILITIES_LIST) {
         return found;
     }
-    let pointer = |offset: u16| u16::from(bytes.get(usize::from(offset)).copied().unwrap_or(0) & capability::POINTER_MASK);
+    let pointer = |offset: u16| {
+        u16::from(bytes.get(usize::from(offset)).copied().unwrap_or(0) & capability::POINTER_MASK)
+    };
     let mut at = pointer(CAPABILITIES_POINTER);
     while at >= capability::FIRST_OFFSET && found.len() < capability::MAX_COUNT {
         found.push((at, bytes[usize::from(at + capability::ID)]));
@@ -97,7 +99,9 @@ fn list(bytes: &[u8; CONFIG_SIZE]) -> Vec<(u16, u8)> {
 }
 
 fn capabilities(bytes: &[u8; CONFIG_SIZE]) -> Vec<CapabilityReport> {
-    let name = |text: Option<&'static str>, id: u16| text.map_or_else(|| format!("unknown ({id:#x})"), str::to_owned);
+    let name = |text: Option<&'static str>, id: u16| {
+        text.map_or_else(|| format!("unknown ({id:#x})"), str::to_owned)
+    };
     let mut reports: Vec<_> = list(bytes)
         .into_iter()
         .map(|(at, id)| CapabilityReport {
@@ -122,7 +126,8 @@ fn capabilities(bytes: &[u8; CONFIG_SIZE]) -> Vec<CapabilityReport> {
 
 fn power(bytes: &[u8; CONFIG_SIZE]) -> Option<String> {
     let (at, _) = list(bytes).into_iter().find(|(_, id)| *id == capability::id::POWER_MANAGEMENT)?;
-    let state = ["D0", "D1", "D2", "D3hot"][usize::from(half(bytes, at + capability::pm::CONTROL_STATUS) & 0x3)];
+    let state =
+        ["D0", "D1", "D2", "D3hot"][usize::from(half(bytes, at + capability::pm::CONTROL_STATUS) & 0x3)];
     Some(state.to_owned())
 }
 
@@ -206,10 +211,14 @@ mod tests {
     fn a_configuration_space_is_put_into_words() {
         let report = config(&space(), &[]);
         assert_eq!((report.vendor.as_str(), report.device.as_str()), ("0x1b36", "0x0010"));
-        assert_eq!((report.class.as_str(), report.class_name.as_str()), ("0x010802", "NVM Express controller"));
+        assert_eq!(
+            (report.class.as_str(), report.class_name.as_str()),
+            ("0x010802", "NVM Express controller")
+        );
         assert_eq!(report.command, ["memory-space", "bus-master"]);
         assert_eq!(report.power.as_deref(), Some("D3hot"));
-        let found: Vec<_> = report.capabilities.iter().map(|c| (c.offset.as_str(), c.name.as_str())).collect();
+        let found: Vec<_> =
+            report.capabilities.iter().map(|c| (c.offset.as_str(), c.name.as_str())).collect();
         let expected = [
             ("0x40", "Power Management"),
             ("0x50", "PCI Express"),

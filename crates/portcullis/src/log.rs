@@ -4,7 +4,7 @@
 //! gets a burst and then about a line a second; how many were left out is said with the next one that passes.
 //! Debug and trace lines are not limited: whoever asks for them wants all of them.
 //!
-//! Lock: `places` (rank: leaf), held to look one bucket up.
+//! Lock: `places` (rank 95, the highest: a line may be logged under any other lock), held to look one bucket up.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
@@ -69,6 +69,7 @@ impl Bucket {
 /// Limits each place in the code; there are as many buckets as places.
 #[derive(Default)]
 struct Limit {
+    /// Rank: 95, log places. A map that grows by the places in the code that log.
     places: Mutex<HashMap<Identifier, Bucket>>,
 }
 

@@ -26,7 +26,9 @@ pub enum RunDirError {
     #[error("{0} is no directory or is a symbolic link\nfix: remove it, or name another with --run-dir")]
     NotADirectory(PathBuf),
     /// It belongs to another user.
-    #[error("{path} belongs to user {owner}, not to you ({user})\nfix: name a directory of your own with --run-dir")]
+    #[error(
+        "{path} belongs to user {owner}, not to you ({user})\nfix: name a directory of your own with --run-dir"
+    )]
     ForeignOwner {
         /// The directory.
         path: PathBuf,

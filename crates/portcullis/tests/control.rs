@@ -1,4 +1,5 @@
 //! The control socket against clients that behave and clients that do not.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +24,9 @@ struct Echo {
 
 impl Operator for Echo {
     fn execute(&self, _token: &mut ThreadToken, request: Request) -> Result<serde_json::Value, Refusal> {
-        let Request::FunctionShow { target } = &request else { return Ok(serde_json::json!(format!("{request:?}"))) };
+        let Request::FunctionShow { target } = &request else {
+            return Ok(serde_json::json!(format!("{request:?}")));
+        };
         match target.as_str() {
             "huge" => return Ok(serde_json::json!("x".repeat(MAX_REPLY_LEN))),
             "large" => return Ok(serde_json::json!("x".repeat(MAX_REPLY_LEN / 2))),
@@ -91,7 +94,8 @@ fn only_the_owner_can_connect() {
 fn requests_of_one_client_are_answered_in_order_however_they_are_cut() {
     let lab = Lab::new();
     let mut stream = lab.raw();
-    let requests: String = (0..5).map(|n| format!("{{\"request\":\"function show\",\"target\":\"{n}\"}}\n")).collect();
+    let requests: String =
+        (0..5).map(|n| format!("{{\"request\":\"function show\",\"target\":\"{n}\"}}\n")).collect();
     for piece in requests.as_bytes().chunks(7) {
         stream.write_all(piece).unwrap();
     }
@@ -116,7 +120,9 @@ fn a_refusal_reaches_the_client_with_its_code() {
 fn garbage_gets_an_error_and_the_connection_goes_on() {
     let lab = Lab::new();
     let mut stream = lab.raw();
-    for garbage in [&b"\n"[..], b"hello\n", b"{\"request\":\"explode\"}\n", b"\xff\xfe\x00\n", b"[[[[[[[[[[[[\n"] {
+    for garbage in
+        [&b"\n"[..], b"hello\n", b"{\"request\":\"explode\"}\n", b"\xff\xfe\x00\n", b"[[[[[[[[[[[[\n"]
+    {
         stream.write_all(garbage).unwrap();
         let reply = line(&stream);
         assert!(reply.starts_with("{\"error\":{\"code\":\"bad-request\""), "{reply}");

@@ -1,4 +1,5 @@
 //! The binary as an operator uses it: serve, look, exercise, stop.
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixListener;
@@ -51,7 +52,8 @@ struct Daemon {
 impl Daemon {
     fn start(run_dir: &Path, words: &[&str]) -> Self {
         let mut command = portcullis(run_dir);
-        let mut child = command.arg("serve").args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.arg("serve").args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (say, said) = channel();
         std::thread::spawn(move || {
@@ -73,7 +75,11 @@ impl Daemon {
         });
         let printed = is_ready.recv_timeout(PATIENCE).unwrap();
         let daemon = Self { child, printed, said };
-        assert!(daemon.printed.contains("ready"), "not ready: {}", daemon.said.recv_timeout(PATIENCE).unwrap());
+        assert!(
+            daemon.printed.contains("ready"),
+            "not ready: {}",
+            daemon.said.recv_timeout(PATIENCE).unwrap()
+        );
         daemon
     }
 
@@ -158,7 +164,11 @@ fn without_a_file_one_disk_is_served_looked_at_exercised_and_ended() {
     let run_dir = directory.path().join("run");
     let daemon = Daemon::start(&run_dir, &[]);
     let socket = run_dir.join("disk0/cntrl").display().to_string();
-    assert!(daemon.printed.contains(&format!("\"path\":\"{socket}\"")), "QEMU's command line: {}", daemon.printed);
+    assert!(
+        daemon.printed.contains(&format!("\"path\":\"{socket}\"")),
+        "QEMU's command line: {}",
+        daemon.printed
+    );
     assert!(daemon.printed.contains("share=on") && daemon.printed.contains("--user-device socket="));
 
     let list = json(&run_dir, &["ls", "--json"]);
@@ -212,7 +222,13 @@ fn a_dump_is_what_lspci_reads() {
     assert_eq!(lines.next(), None);
     assert_eq!(bytes.len(), 4096);
     assert_eq!(bytes[9..12], [0x02, 0x08, 0x01], "class code");
-    if let Ok(lspci) = Command::new("lspci").arg("-vF").arg("/dev/stdin").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
+    if let Ok(lspci) = Command::new("lspci")
+        .arg("-vF")
+        .arg("/dev/stdin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    {
         use std::io::Write;
         let mut lspci = lspci;
         lspci.stdin.take().unwrap().write_all(dump.as_bytes()).unwrap();
@@ -249,7 +265,10 @@ fn every_kind_of_interrupt_doorbell_and_backing_is_served_at_once() {
         let output = lab.exercise(name, &["--size", "2MiB", "--block", "16KiB", "--depth", "8", "--json"]);
         assert_eq!(code(&output), 0, "{name}: {}", stderr(&output));
         let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((figures["verified_bytes"].as_u64(), figures["block_size"].as_u64()), (Some(2 << 20), Some(*block)));
+        assert_eq!(
+            (figures["verified_bytes"].as_u64(), figures["block_size"].as_u64()),
+            (Some(2 << 20), Some(*block))
+        );
         assert_eq!(figures["doorbells"] == "mapped", *doorbells == "mapped", "{name}: {figures}");
     }
     let list = json(&lab.run_dir(), &["ls", "--json"]);
@@ -280,13 +299,17 @@ fn ending_in_the_middle_of_io_is_orderly() {
     let lab = Lab::new(ONE_FILE);
     let daemon = lab.serve();
     let socket = lab.run_dir().join("disk0").display().to_string();
-    let mut exercise =
-        portcullis(&lab.run_dir()).args(["exercise", &socket, "--seconds", "600"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut exercise = portcullis(&lab.run_dir())
+        .args(["exercise", &socket, "--seconds", "600"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     until(|| {
         let report = json(&lab.run_dir(), &["show", "disk0", "--json"]);
         report["device"].as_array().unwrap().iter().any(|field| field[0] == "writes" && field[1] != "0")
     });
     assert_eq!(json(&lab.run_dir(), &["ls", "--json"])[0]["attached"], true);
+    assert_eq!(code(&lab.exercise("disk0", &["--seconds", "1"])), 5, "one client at a time");
     let (code, said) = daemon.end(Signal::TERM);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(wait(&mut exercise), Some(1), "the client is told that its disk has gone");
@@ -333,7 +356,9 @@ fn a_second_daemon_in_the_same_directory_is_refused() {
 fn a_busy_socket_and_a_wrong_image_are_shown_in_the_file() {
     let lab = Lab::new(ONE_FILE);
     let slot = lab.run_dir().join("disk0");
-    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700).create(&slot).unwrap();
+    std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o700)
+        .create(&slot)
+        .unwrap();
     let listener = UnixListener::bind(slot.join("cntrl")).unwrap();
     let busy = run(&lab.run_dir(), &["serve", &lab.config()]);
     assert_eq!(code(&busy), 1);
@@ -351,7 +376,10 @@ fn a_busy_socket_and_a_wrong_image_are_shown_in_the_file() {
     let wrong = run(&lab.run_dir(), &["serve", &lab.config()]);
     assert_eq!(code(&wrong), 1);
     let text = stderr(&wrong);
-    assert!(text.contains("lab.toml:6:11: slot `disk0`: ") && text.contains("fix: write size = \"8MiB\""), "{text}");
+    assert!(
+        text.contains("lab.toml:6:11: slot `disk0`: ") && text.contains("fix: write size = \"8MiB\""),
+        "{text}"
+    );
 }
 
 #[test]
@@ -375,6 +403,12 @@ fn a_wrong_file_is_a_usage_error_with_its_line() {
 #[test]
 fn exit_codes_tell_what_kind_of_failure_it_was() {
     let lab = Lab::new(ONE_FILE);
+    let elsewhere = lab.file("control.sock").display().to_string();
+    assert_eq!(
+        code(&run(&lab.run_dir(), &["--control", &elsewhere, "ls"])),
+        3,
+        "--control wins over the run directory"
+    );
     let nobody = run(&lab.run_dir(), &["ls"]);
     assert_eq!(code(&nobody), 3);
     assert!(stderr(&nobody).contains("start `portcullis serve`"));

@@ -26,13 +26,15 @@ const TABLE: u64 = 0x2000;
 pub struct Controller {
     shared: Arc<Shared>,
     style: InterruptStyle,
+    /// No thread: somebody gives the turns.
+    by_hand: bool,
     /// Leaf lock: taken with no other lock held, for starting the thread and for ending it.
     worker: Mutex<Option<Worker>>,
 }
 
 impl Controller {
     pub(super) fn new(shared: Arc<Shared>, style: InterruptStyle) -> Self {
-        Self { shared, style, worker: Mutex::new(None) }
+        Self { shared, style, by_hand: false, worker: Mutex::new(None) }
     }
 
     fn write_dword(&self, pass: &Pass<'_>, offset: u64, value: u32, out: &mut Outbox) {
@@ -56,7 +58,15 @@ impl Controller {
         out.wake = true;
     }
 
+    /// A controller whose turns are given by hand, for [`fuzz`](super::fuzz).
+    pub(super) fn without_worker(shared: Arc<Shared>, style: InterruptStyle) -> Self {
+        Self { shared, style, by_hand: true, worker: Mutex::new(None) }
+    }
+
     fn start_worker(&self) {
+        if self.by_hand {
+            return;
+        }
         let mut worker = self.worker.lock();
         if worker.is_some() {
             return;

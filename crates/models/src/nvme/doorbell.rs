@@ -58,9 +58,8 @@ impl DoorbellPage {
         fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new shared mapping at an address of the kernel's choice; its bytes are used as atomics only.
-        let page = unsafe {
-            mmap(std::ptr::null_mut(), PAGE_LEN, prot, MapFlags::SHARED, &memfd, DOORBELLS)
-        }?;
+        let page =
+            unsafe { mmap(std::ptr::null_mut(), PAGE_LEN, prot, MapFlags::SHARED, &memfd, DOORBELLS) }?;
         let page = NonNull::new(page.cast::<AtomicU32>()).ok_or(rustix::io::Errno::NOMEM)?;
         Ok(Self { memfd, page, exists: Default::default() })
     }

@@ -157,7 +157,10 @@ mod tests {
         let page = health.page(CriticalWarning::empty(), 3);
         assert_eq!(page.data_units_read.get(), 2, "rounded up");
         assert_eq!((page.host_read_commands.get(), page.host_write_commands.get()), (2, 1));
-        assert_eq!((page.unsafe_shutdowns.get(), page.media_errors.get(), page.error_log_entries.get()), (1, 1, 3));
+        assert_eq!(
+            (page.unsafe_shutdowns.get(), page.media_errors.get(), page.error_log_entries.get()),
+            (1, 1, 3)
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The I/O commands: Read, Write, Flush, Write Zeroes, Dataset Management.
+//! The namespace, and Read, Write and Flush on it. Write Zeroes and Dataset Management are in [`dsm`](super::dsm).
 //!
 //! Memory is copied between guest and backing right here, without a detour. A file's I/O gets a slot and a transfer
 //! that holds the guest memory until the ring has done with it.
@@ -7,27 +7,23 @@
 
 use std::sync::Arc;
 
-use assign::{DmaAccess, DmaError};
+use assign::DmaAccess;
 use nvme_spec::command::SubmissionEntry;
 use nvme_spec::io::Cdw12;
-use nvme_spec::{NSID_ALL, NvmOpcode, Status, dsm};
-use zerocopy::FromBytes;
+use nvme_spec::{NSID_ALL, NvmOpcode, Status};
 
 use super::backing::{FileBacking, MemoryBacking};
+use super::data::{hold, transfer_error, walk_data};
 use super::engine::{Cx, Outcome};
 use super::health::Health;
-use super::limits::{DSM_RANGES, MAX_TRANSFER, PAGE, PAGE_LEN, RANGE_STEP_BYTES};
 use super::outbox::Outbox;
-use super::prp::{Walk, WalkError};
-use super::ranges::{ByteRange, RangeWork, ZeroMethod};
+use super::prp::Walk;
+use super::ranges::ZeroMethod;
 use super::slots::{Origin, Slots, Work};
-use super::transfer::{Operation, Transfer, TransferError};
+use super::transfer::{Operation, TransferError};
 
 /// The one namespace.
 pub(super) const NSID: u32 = 1;
-
-/// What follows the end of a log page.
-static ZEROS: [u8; PAGE_LEN] = [0; PAGE_LEN];
 
 /// The backing as the engine uses it.
 #[derive(Debug)]
@@ -39,15 +35,15 @@ pub(super) enum Storage {
 /// The namespace and the commands on it.
 #[derive(Debug)]
 pub(super) struct Io {
-    storage: Storage,
+    pub(super) storage: Storage,
     block_shift: u32,
     blocks: u64,
-    walk: Walk,
+    pub(super) walk: Walk,
     /// Every write is durable before it is answered: the host turned the write cache off.
-    write_through: bool,
+    pub(super) write_through: bool,
     /// Something may have been written since the last flush.
-    dirty: bool,
-    zero_method: ZeroMethod,
+    pub(super) dirty: bool,
+    pub(super) zero_method: ZeroMethod,
     pub(super) slots: Slots,
     pub(super) health: Health,
 }
@@ -65,10 +61,10 @@ pub(super) enum Taken {
 }
 
 /// A run of blocks, in bytes of the backing.
-struct Span {
-    offset: u64,
-    len: u64,
-    lba: u64,
+pub(super) struct Span {
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) lba: u64,
 }
 
 impl Io {
@@ -171,9 +167,20 @@ impl Io {
         }
     }
 
+    /// A command that touches `lba` is next: its blocks are fetched while the one before is copied. The block number is
+    /// a peek at guest memory that decides nothing.
+    #[inline]
+    pub(super) fn expect(&self, lba: u64) {
+        if let Storage::Memory(memory) = &self.storage
+            && lba < self.blocks
+        {
+            memory.expect(lba << self.block_shift);
+        }
+    }
+
     /// The blocks that a command names.
     #[inline]
-    fn span(&self, entry: &SubmissionEntry) -> Result<Span, Status> {
+    pub(super) fn span(&self, entry: &SubmissionEntry) -> Result<Span, Status> {
         check_namespace(entry.nsid.get())?;
         let lba = entry.slba();
         let count = u64::from(Cdw12(entry.cdw12.get()).block_count());
@@ -181,7 +188,7 @@ impl Io {
     }
 
     #[inline]
-    fn span_of(&self, lba: u64, count: u64) -> Result<Span, Status> {
+    pub(super) fn span_of(&self, lba: u64, count: u64) -> Result<Span, Status> {
         if lba.checked_add(count).is_none_or(|end| end > self.blocks) {
             return Err(Status::LBA_OUT_OF_RANGE);
         }
@@ -273,7 +280,12 @@ impl Io {
         Ok(Outcome::Later)
     }
 
-    fn flush(&mut self, out: &mut Outbox, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+    fn flush(
+        &mut self,
+        out: &mut Outbox,
+        origin: Origin,
+        entry: &SubmissionEntry,
+    ) -> Result<Outcome, Status> {
         if entry.nsid.get() != NSID_ALL {
             check_namespace(entry.nsid.get())?;
         }
@@ -293,94 +305,10 @@ impl Io {
         true
     }
 
-    fn start_sync(&mut self, slot: u16, out: &mut Outbox) {
+    pub(super) fn start_sync(&mut self, slot: u16, out: &mut Outbox) {
         if let Some(mut transfer) = self.slots.transfer(slot) {
             transfer.set(Operation::Sync, 0, 0);
             out.starts.push((slot, transfer));
-        }
-    }
-
-    fn write_zeroes(&mut self, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
-        let span = self.span(entry)?;
-        let durable = (Cdw12(entry.cdw12.get()).fua() || self.write_through) && self.has_cache();
-        let work = Work::Ranges(RangeWork::new(true, durable));
-        let slot = self.slots.take(origin, work, span.lba).ok_or(Status::INTERNAL_ERROR)?;
-        if let Some(slot) = self.slots.get_mut(slot) {
-            slot.ranges.push(ByteRange { offset: span.offset, len: span.len });
-        }
-        self.slots.continuing.push_back(slot);
-        Ok(Outcome::Later)
-    }
-
-    /// Dataset Management: deallocates; the other attributes are hints that nothing is done with.
-    fn manage(&mut self, cx: &mut Cx<'_>, origin: Origin, entry: &SubmissionEntry) -> Result<Outcome, Status> {
-        check_namespace(entry.nsid.get())?;
-        let count = dsm::Cdw10(entry.cdw10.get()).range_count().min(DSM_RANGES);
-        let mut buffer = [0; DSM_RANGES * size_of::<dsm::Range>()];
-        let bytes = buffer.get_mut(..count * size_of::<dsm::Range>()).ok_or(Status::INTERNAL_ERROR)?;
-        read_data(&mut self.walk, cx, entry, bytes)?;
-        if !dsm::Cdw11(entry.cdw11.get()).ad() {
-            return Ok(Outcome::Done(0));
-        }
-        let ranges = <[dsm::Range]>::ref_from_bytes(bytes).map_err(|_| Status::INTERNAL_ERROR)?;
-        let durable = self.write_through && self.has_cache();
-        let work = Work::Ranges(RangeWork::new(false, durable));
-        let first = ranges.first().map_or(0, |range| range.slba.get());
-        let slot = self.slots.take(origin, work, first).ok_or(Status::INTERNAL_ERROR)?;
-        for range in ranges {
-            match self.span_of(range.slba.get(), u64::from(range.length.get())) {
-                Ok(Span { offset, len, .. }) => {
-                    if let Some(slot) = self.slots.get_mut(slot) {
-                        slot.ranges.push(ByteRange { offset, len });
-                    }
-                }
-                Err(status) => {
-                    self.slots.release(slot);
-                    return Err(status);
-                }
-            }
-        }
-        self.slots.continuing.push_back(slot);
-        Ok(Outcome::Later)
-    }
-
-    /// Takes the next step of a command over ranges.
-    pub(super) fn step(&mut self, index: u16, out: &mut Outbox) {
-        let (operation, most) = match &self.storage {
-            Storage::Memory(_) => (None, RANGE_STEP_BYTES),
-            Storage::File(_) => {
-                let (operation, most) = self.zero_method.operation();
-                (Some(operation), most)
-            }
-        };
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        let Work::Ranges(mut work) = slot.work else { return };
-        let piece = work.next(&slot.ranges, most);
-        slot.work = Work::Ranges(work);
-        match (piece, operation) {
-            (None, Some(_)) if work.durable => {
-                slot.work = Work::Flush;
-                self.start_sync(index, out);
-            }
-            (None, _) => self.slots.finish(index, Status::SUCCESS),
-            (Some(piece), Some(operation)) => {
-                self.dirty = true;
-                if let Some(mut transfer) = self.slots.transfer(index) {
-                    transfer.set(operation, piece.offset, piece.len);
-                    out.starts.push((index, transfer));
-                }
-            }
-            (Some(piece), None) => {
-                work.advance(piece.len);
-                slot.work = Work::Ranges(work);
-                let Storage::Memory(memory) = &mut self.storage else { return };
-                let done = usize::try_from(piece.len).is_ok_and(|len| memory.deallocate(piece.offset, len));
-                if done {
-                    self.slots.continuing.push_back(index);
-                } else {
-                    self.slots.finish(index, Status::INTERNAL_ERROR);
-                }
-            }
         }
     }
 
@@ -399,7 +327,9 @@ impl Io {
                 slot.work = Work::Ranges(ranges);
                 self.slots.continuing.push_back(index);
             }
-            (Work::Ranges(ranges), Err(TransferError::Unsupported)) => self.zero_otherwise(index, ranges.required),
+            (Work::Ranges(ranges), Err(TransferError::Unsupported)) => {
+                self.zero_otherwise(index, ranges.required)
+            }
             (Work::Read(bytes), Ok(())) => {
                 self.health.count_read(bytes);
                 self.slots.finish(index, Status::SUCCESS);
@@ -419,111 +349,8 @@ impl Io {
         }
         Taken::Command
     }
-
-    /// The file system cannot zero as it was asked to: another way, or for a mere hint none at all.
-    fn zero_otherwise(&mut self, index: u16, required: bool) {
-        match self.zero_method.next() {
-            Some(next) if required => {
-                self.zero_method = next;
-                self.slots.continuing.push_back(index);
-            }
-            _ if required => self.slots.finish(index, Status::WRITE_FAULT),
-            _ => self.slots.finish(index, Status::SUCCESS),
-        }
-    }
-
-    /// Copies the data of an admin command to guest memory.
-    pub(super) fn write_to_guest(
-        &mut self,
-        cx: &Cx<'_>,
-        entry: &SubmissionEntry,
-        data: &[u8],
-    ) -> Result<(), Status> {
-        self.write_padded_to_guest(cx, entry, data, data.len() as u64)
-    }
-
-    /// The same, of `len` bytes: zeros follow the data if that is longer.
-    pub(super) fn write_padded_to_guest(
-        &mut self,
-        cx: &Cx<'_>,
-        entry: &SubmissionEntry,
-        data: &[u8],
-        len: u64,
-    ) -> Result<(), Status> {
-        walk_data(&mut self.walk, cx, entry, len)?;
-        let mut rest = data;
-        for segment in self.walk.segments() {
-            let mut at = segment.iova;
-            let mut left = segment.len;
-            while left > 0 {
-                let piece = if rest.is_empty() { &ZEROS[..] } else { rest };
-                #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
-                let now = &piece[..piece.len().min(left as usize)];
-                cx.dma.write(cx.pass, at, now).map_err(transfer_error)?;
-                at += now.len() as u64;
-                left -= now.len() as u64;
-                rest = rest.get(now.len()..).unwrap_or_default();
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies the data of an admin command into `data`.
-    pub(super) fn read_from_guest(
-        &mut self,
-        cx: &Cx<'_>,
-        entry: &SubmissionEntry,
-        data: &mut [u8],
-    ) -> Result<(), Status> {
-        read_data(&mut self.walk, cx, entry, data)
-    }
 }
 
-fn check_namespace(nsid: u32) -> Result<(), Status> {
+pub(super) fn check_namespace(nsid: u32) -> Result<(), Status> {
     if nsid == NSID { Ok(()) } else { Err(Status::INVALID_NAMESPACE_OR_FORMAT) }
-}
-
-#[inline]
-fn walk_data(walk: &mut Walk, cx: &Cx<'_>, entry: &SubmissionEntry, len: u64) -> Result<(), Status> {
-    if len > MAX_TRANSFER {
-        return Err(Status::INVALID_FIELD);
-    }
-    let read_list = |iova, list: &mut [u8]| cx.dma.read(cx.pass, iova, list);
-    walk.run(entry.prp1.get(), entry.prp2.get(), len, read_list).map_err(|error| match error {
-        WalkError::Offset => Status::PRP_OFFSET_INVALID,
-        WalkError::TooLong => Status::INVALID_FIELD,
-        WalkError::Unreadable(error) => transfer_error(error),
-    })
-}
-
-fn read_data(walk: &mut Walk, cx: &Cx<'_>, entry: &SubmissionEntry, data: &mut [u8]) -> Result<(), Status> {
-    walk_data(walk, cx, entry, data.len() as u64)?;
-    let mut rest = data;
-    for segment in walk.segments() {
-        #[expect(clippy::cast_possible_truncation, reason = "at most the largest transfer")]
-        let (now, later) = rest.split_at_mut_checked(segment.len as usize).ok_or(Status::INTERNAL_ERROR)?;
-        cx.dma.read(cx.pass, segment.iova, now).map_err(transfer_error)?;
-        rest = later;
-    }
-    Ok(())
-}
-
-/// Adds a segment to a transfer, in pieces if it spans mappings. Mappings consist of whole pages.
-fn hold(cx: &Cx<'_>, transfer: &mut Transfer, iova: u64, len: u64, access: DmaAccess) -> Result<(), DmaError> {
-    if let Ok(slice) = cx.dma.resolve(cx.pass, iova, len, access) {
-        transfer.add(&slice);
-        return Ok(());
-    }
-    let (mut at, mut left) = (iova, len);
-    while left > 0 {
-        let piece = left.min(PAGE - at % PAGE);
-        transfer.add(&cx.dma.resolve(cx.pass, at, piece, access)?);
-        at = at.wrapping_add(piece);
-        left -= piece;
-    }
-    Ok(())
-}
-
-fn transfer_error(_: DmaError) -> Status {
-    Status::DATA_TRANSFER_ERROR
 }

@@ -22,8 +22,9 @@ impl Log {
         Self { since: Instant::now(), next_ms: Default::default(), swallowed: Default::default() }
     }
 
-    /// Logs what was noted, as far as it is due.
-    pub(super) fn report(&self, function: &str, counts: &[u32; Note::ALL.len()]) {
+    /// Logs what was noted, as far as it is due. Says whether a failure of the backing was among that.
+    pub(super) fn report(&self, function: &str, counts: &[u32; Note::ALL.len()]) -> bool {
+        let mut backing_failed = false;
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         for (note, count) in Note::ALL.into_iter().zip(counts) {
             if *count == 0 {
@@ -31,8 +32,10 @@ impl Log {
             }
             if let Some(times) = self.due(note, *count, now) {
                 tracing::warn!(function, times, "{}", text(note));
+                backing_failed |= note == Note::Backing;
             }
         }
+        backing_failed
     }
 
     /// How often a kind was noted since its last line, if a line is due.
@@ -41,7 +44,9 @@ impl Log {
         let swallowed = self.swallowed.get(note as usize)?;
         let allowed = next.load(Ordering::Relaxed);
         let claimed = now_ms >= allowed
-            && next.compare_exchange(allowed, now_ms + INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && next
+                .compare_exchange(allowed, now_ms + INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if claimed {
             return Some(swallowed.swap(0, Ordering::Relaxed).saturating_add(count));
         }
@@ -65,6 +70,17 @@ fn text(note: Note) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_of_the_backing_is_told_once_in_the_interval() {
+        let log = Log::new();
+        let mut counts = [0; Note::ALL.len()];
+        counts[Note::Access as usize] = 1;
+        assert!(!log.report("test", &counts));
+        counts[Note::Backing as usize] = 1;
+        assert!(log.report("test", &counts));
+        assert!(!log.report("test", &counts));
+    }
 
     #[test]
     fn a_kind_is_logged_once_a_second_and_counts_what_it_swallowed() {

@@ -2,16 +2,16 @@
 //!
 //! [`build`] makes a function out of a [`Config`] and a [`Backing`], ready to be given to a consumer. Key parts:
 //!
-//! * [`controller`]: the PCI side, registers and doorbells as they are accessed;
-//! * [`engine`]: all state and every command, without threads or system calls;
-//! * [`worker`]: one thread per enabled controller, which drives the engine and the [`ring`] of a file backing;
+//! * `controller`: the PCI side, registers and doorbells as they are accessed;
+//! * `engine`: all state and every command, without threads or system calls;
+//! * `worker`: one thread per enabled controller, which drives the engine and the `ring` of a file backing;
 //! * [`backing`]: where the blocks are.
 //!
 //! What this model does **not** do: metadata and protection information, SGLs, fused commands, Compare, Verify and
 //! Copy, more than one namespace, firmware update, power states. Each is refused with its own status.
 //!
-//! Concurrency: doorbells and register reads are lock-free ([`board`]); everything else is in the engine, behind one
-//! mutex that is held for a bounded time and never while waiting (see [`engine`]). Guest memory is reached under a
+//! Concurrency: doorbells and register reads are lock-free (`board`); everything else is in the engine, behind one
+//! mutex that is held for a bounded time and never while waiting (see `engine`). Guest memory is reached under a
 //! gate pass only, or by I/O in flight that holds a long pass.
 
 mod admin;
@@ -21,8 +21,11 @@ mod board;
 mod bounce;
 mod config;
 mod controller;
+mod data;
 mod doorbell;
+mod dsm;
 mod engine;
+pub mod fuzz;
 mod health;
 pub mod host;
 mod io;
@@ -47,7 +50,7 @@ use std::sync::Arc;
 
 use assign::{Assignment, EventSink, Limits, Port};
 use gate::Gate;
-use pci_core::Function;
+use pci_core::{ConfigSpace, Function};
 
 pub use backing::{Backing, BackingError};
 pub use config::{BlockSize, Config, ConfigError, DoorbellStyle, InterruptStyle, Polling};
@@ -93,6 +96,26 @@ pub fn build(
     backing: Backing,
     events: Arc<dyn EventSink>,
 ) -> Result<Arc<Assignment>, BuildError> {
+    let Parts { shared, gate, space } = assemble(name, config, backing, events)?;
+    let port = Arc::clone(&shared.port);
+    let device = Arc::new(Controller::new(shared, config.interrupts));
+    let function = Arc::new(Function::new(name, gate, space, device));
+    Ok(Assignment::new(function, port, Limits::default()))
+}
+
+/// A controller before it has become a function.
+struct Parts {
+    shared: Arc<Shared>,
+    gate: Gate,
+    space: Arc<ConfigSpace>,
+}
+
+fn assemble(
+    name: &str,
+    config: &Config,
+    backing: Backing,
+    events: Arc<dyn EventSink>,
+) -> Result<Parts, BuildError> {
     config.check()?;
     let block = config.block_size.bytes();
     let size = backing.size();
@@ -129,7 +152,5 @@ pub fn build(
         config.polling(),
         file,
     );
-    let device = Arc::new(Controller::new(Arc::new(shared), style));
-    let function = Arc::new(Function::new(name, gate, space, device));
-    Ok(Assignment::new(function, port, Limits::default()))
+    Ok(Parts { shared: Arc::new(shared), gate, space })
 }

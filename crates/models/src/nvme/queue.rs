@@ -172,7 +172,17 @@ pub(super) struct Place {
 impl CompletionQueue {
     /// An empty queue of `entries` entries, 2 to 4,096.
     pub(super) fn new(base: u64, entries: u32, vector: Option<u16>) -> Self {
-        Self { base, vector, users: 0, entries, head: 0, tail: 0, phase: true, reserved: 0, refused_head: None }
+        Self {
+            base,
+            vector,
+            users: 0,
+            entries,
+            head: 0,
+            tail: 0,
+            phase: true,
+            reserved: 0,
+            refused_head: None,
+        }
     }
 
     pub(super) fn head(&self) -> u32 {

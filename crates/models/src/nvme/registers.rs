@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nvme_spec::VERSION_1_4;
 use nvme_spec::register::{
-    ACQ, AQA, ASQ, AdminQueueAttributes, CAP, CAP_CSS_NVM, CC, CSTS, Capabilities, Configuration, ControllerStatus,
-    INTMC, INTMS, VS,
+    ACQ, AQA, ASQ, AdminQueueAttributes, CAP, CAP_CSS_NVM, CC, CSTS, Capabilities, Configuration,
+    ControllerStatus, INTMC, INTMS, VS,
 };
 
 use super::doorbell::STRIDE;

@@ -174,7 +174,8 @@ impl Ring {
             return self.refuse(slot, flight, TransferError::Device(libc::EBUSY));
         }
         describe(&flight, vector);
-        let entry = entry_of(&flight.transfer, vector, self.file.as_fd().as_raw_fd()).user_data(u64::from(slot));
+        let entry =
+            entry_of(&flight.transfer, vector, self.file.as_fd().as_raw_fd()).user_data(u64::from(slot));
         // SAFETY: everything the entry points to (the vector of this slot, and the guest memory, bounce buffer or
         // static zeros which that lists) is kept unchanged until the completion: by `flights`, in which the flight is
         // put right here, and by `Drop`, which leaks both if completions are still to come.
@@ -221,7 +222,9 @@ fn describe(flight: &Flight, vector: &mut Vec<libc::iovec>) {
         vector.push(libc::iovec { iov_base: zeros.cast(), iov_len: len.min(ZERO_LEN) });
     } else {
         let slices = flight.transfer.memory().iter();
-        vector.extend(slices.map(|slice| libc::iovec { iov_base: slice.as_ptr().cast(), iov_len: slice.len() }));
+        vector.extend(
+            slices.map(|slice| libc::iovec { iov_base: slice.as_ptr().cast(), iov_len: slice.len() }),
+        );
     }
 }
 

@@ -107,11 +107,9 @@ impl Shared {
         }
     }
 
-    /// Logs what was noted.
-    pub(super) fn log(&self, out: &mut Outbox) {
-        if let Some(counts) = out.take_notes() {
-            self.log.report(&self.name, &counts);
-        }
+    /// Logs what was noted. Says whether the operator is to be told of a failure of the backing.
+    pub(super) fn log(&self, out: &mut Outbox) -> bool {
+        out.take_notes().is_some_and(|counts| self.log.report(&self.name, &counts))
     }
 
     /// Facts for an operator.

@@ -52,17 +52,24 @@ impl Waker {
         if !ready(token) {
             let timeout = Timespec::try_from(longest).ok();
             let event = PollFd::new(&self.event, PollFlags::IN);
+            let woken = |fds: &[PollFd<'_>]| fds.first().is_some_and(|fd| !fd.revents().is_empty());
             // An interruption or an error is a wake-up without a reason; the worker looks and comes back.
-            let _ = match other {
+            let notified = match other {
                 Some(other) => {
-                    poll(&mut [event, PollFd::from_borrowed_fd(other, PollFlags::IN)], timeout.as_ref())
+                    let mut fds = [event, PollFd::from_borrowed_fd(other, PollFlags::IN)];
+                    poll(&mut fds, timeout.as_ref()).is_ok() && woken(&fds)
                 }
-                None => poll(&mut [event], timeout.as_ref()),
+                None => {
+                    let mut fds = [event];
+                    poll(&mut fds, timeout.as_ref()).is_ok() && woken(&fds)
+                }
             };
+            if notified {
+                // A write that comes only now wakes the next park, once and for nothing.
+                let _ = rustix::io::read(self.event.as_fd(), &mut [0; 8]);
+            }
         }
         self.parked.store(false, Ordering::Relaxed);
-        let mut count = [0; 8];
-        let _ = rustix::io::read(self.event.as_fd(), &mut count);
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use assign::Event;
 use gate::{AccessKind, Subscription, ThreadToken};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -132,7 +133,11 @@ impl Loop<'_> {
         if let Some(ring) = &mut self.ring {
             ring.submit();
         }
-        self.shared.log(&mut self.out);
+        // The pass has been left: the sink is somebody else's code.
+        if self.shared.log(&mut self.out) {
+            let detail = String::from("the backing failed a command; the guest was told");
+            self.shared.port.report(Event::DeviceFault { detail });
+        }
         round
     }
 

@@ -21,7 +21,8 @@ fn log(guest: &mut Guest, lid: u32, bytes: usize) -> Result<Vec<u8>, Status> {
     let pages = guest.pages(2);
     let mut command = admin(AdminOpcode::GetLogPage);
     let dwords = u32::try_from(bytes / 4 - 1).unwrap();
-    (command.cdw10, command.prp1, command.prp2) = ((lid | dwords << 16).into(), pages.into(), (pages + 4096).into());
+    (command.cdw10, command.prp1, command.prp2) =
+        ((lid | dwords << 16).into(), pages.into(), (pages + 4096).into());
     let answer = guest.run_admin(command);
     if answer.status().is_success() { Ok(guest.load(pages, bytes)) } else { Err(answer.status()) }
 }

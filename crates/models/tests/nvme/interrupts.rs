@@ -116,7 +116,10 @@ fn event_requests_are_limited_and_can_be_aborted() {
     for _ in 0..3 {
         guest.submit_admin(admin(AdminOpcode::AsyncEventRequest));
     }
-    assert_failed(&guest.run_admin(admin(AdminOpcode::AsyncEventRequest)), Status::ASYNC_EVENT_LIMIT_EXCEEDED);
+    assert_failed(
+        &guest.run_admin(admin(AdminOpcode::AsyncEventRequest)),
+        Status::ASYNC_EVENT_LIMIT_EXCEEDED,
+    );
     let mut abort = admin(AdminOpcode::Abort);
     abort.cdw10 = (u32::from(first) << 16).into();
     let cid = guest.submit_admin(abort);

@@ -29,7 +29,9 @@ fn what_is_written_is_read_back_in_every_shape_of_prp() {
     on_every_disk(|mut guest, block| {
         let mut pair = guest.make_pair(1, 64, 0);
         // Bytes in the first page, and length: one entry, two entries, a list, a list with a tail.
-        for (offset, len) in [(0u64, 4096u64), (0, 8192), (512, 8192), (4, 8192), (0, 65536), (1024, 131_072), (0, 1 << 20)] {
+        for (offset, len) in
+            [(0u64, 4096u64), (0, 8192), (512, 8192), (4, 8192), (0, 65536), (1024, 131_072), (0, 1 << 20)]
+        {
             let len_bytes = usize::try_from(len).unwrap();
             let blocks = u32::try_from(len).unwrap() / block;
             let data = pattern(len_bytes, 7);
@@ -48,7 +50,10 @@ fn what_is_written_is_read_back_in_every_shape_of_prp() {
             let mut read = io(NvmOpcode::Read, 8, blocks, buffer + offset);
             read.prp2 = prp2.into();
             assert_ok(&guest.run(&mut pair, read));
-            assert!(guest.load(buffer + offset, len_bytes) == data, "offset {offset}, length {len}, block {block}");
+            assert!(
+                guest.load(buffer + offset, len_bytes) == data,
+                "offset {offset}, length {len}, block {block}"
+            );
             assert_eq!(guest.load(buffer + offset + len, 64), [0; 64], "nothing is written beyond the end");
         }
     });
@@ -165,7 +170,10 @@ fn a_file_that_shrank_fails_the_command_and_is_not_acknowledged() {
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(SIZE / 2).unwrap();
     let buffer = guest.pages(1);
     let last = SIZE / 512 - 8;
-    assert_failed(&guest.run(&mut pair, io(NvmOpcode::Read, last, 8, buffer)), Status::UNRECOVERED_READ_ERROR);
+    assert_failed(
+        &guest.run(&mut pair, io(NvmOpcode::Read, last, 8, buffer)),
+        Status::UNRECOVERED_READ_ERROR,
+    );
     assert_ok(&guest.run(&mut pair, io(NvmOpcode::Read, 0, 8, buffer)));
 }
 
@@ -231,7 +239,8 @@ fn a_queue_wider_than_its_completion_queue_is_stalled_and_goes_on() {
     delete.cdw10 = 2.into();
     assert_ok(&guest.run_admin(delete));
     let mut create = crate::guest::admin(nvme_spec::AdminOpcode::CreateIoSubmissionQueue);
-    (create.prp1, create.cdw10, create.cdw11) = (wide.submission.into(), (2 | 63 << 16).into(), (1 | 1 << 16).into());
+    (create.prp1, create.cdw10, create.cdw11) =
+        (wide.submission.into(), (2 | 63 << 16).into(), (1 | 1 << 16).into());
     assert_ok(&guest.run_admin(create));
     for _ in 0..40 {
         guest.put(&mut wide, entry(NvmOpcode::Flush.code(), 1));

@@ -14,10 +14,13 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
     let mut client = Client::connect(&global.control_socket())?;
     let mut ask = Ask { client: &mut client, json: global.json };
     match action {
-        Action::FunctionList => ask.one(&Request::FunctionList {}, |list: &Vec<FunctionSummary>| text::functions(list)),
-        Action::FunctionShow(it) => {
-            ask.one(&Request::FunctionShow { target: it.target }, |report: &FunctionReport| text::function(report))
+        Action::FunctionList => {
+            ask.one(&Request::FunctionList {}, |list: &Vec<FunctionSummary>| text::functions(list))
         }
+        Action::FunctionShow(it) => ask
+            .one(&Request::FunctionShow { target: it.target }, |report: &FunctionReport| {
+                text::function(report)
+            }),
         Action::FunctionDump(it) => ask.dump(it),
         Action::FunctionReset(it) => {
             ask.one(&Request::FunctionReset { target: it.target }, |done: &ResetDone| text::reset(done))

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gate::ThreadToken;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::io::Errno;
+use vfio_user::client::ClientError;
 
 use super::exit::{Exit, Failure};
 use super::grammar::{Exercise, Global};
@@ -40,7 +42,9 @@ pub(super) fn run(global: &Global, options: &Exercise) -> Result<(), Failure> {
 fn progress_bar(hidden: bool) -> ProgressBar {
     let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(1), target);
-    match ProgressStyle::with_template("writing, reading back, comparing  {wide_bar} {percent:>3} %  {elapsed}") {
+    match ProgressStyle::with_template(
+        "writing, reading back, comparing  {wide_bar} {percent:>3} %  {elapsed}",
+    ) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
@@ -48,6 +52,7 @@ fn progress_bar(hidden: bool) -> ProgressBar {
 
 fn failure(error: &ExerciseError) -> Failure {
     let exit = match error {
+        ExerciseError::Connect(ClientError::Refused { errno: Errno::BUSY, .. }) => Exit::Busy,
         ExerciseError::Connect(_) => Exit::Unreachable,
         ExerciseError::Plan(_) => Exit::Usage,
         ExerciseError::ForeignData(_) => Exit::Busy,
@@ -60,7 +65,11 @@ fn summary(plan: &Plan, outcome: &Outcome) -> String {
     let disk = &outcome.identity;
     let size = describe_size(disk.blocks.saturating_mul(disk.block_size as u64));
     let mut text = String::new();
-    let _ = writeln!(text, "{}, serial {}: {size} in blocks of {} bytes", disk.model, disk.serial, disk.block_size);
+    let _ = writeln!(
+        text,
+        "{}, serial {}: {size} in blocks of {} bytes",
+        disk.model, disk.serial, disk.block_size
+    );
     let (verified, seconds) = (describe_size(outcome.verified), outcome.elapsed.as_secs_f64());
     let _ = writeln!(text, "{verified} written, read back and found as written, in {seconds:.1} s");
     let _ = writeln!(

@@ -44,7 +44,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_RUN_DIR")]
     pub run_dir: Option<PathBuf>,
     /// Control socket of the daemon to talk to [default: control.sock in the run directory]
-    #[arg(long, global = true, value_name = "SOCKET", env = "PORTCULLIS_CONTROL", conflicts_with = "run_dir")]
+    #[arg(long, global = true, value_name = "SOCKET", env = "PORTCULLIS_CONTROL")]
     pub control: Option<PathBuf>,
 }
 
@@ -211,8 +211,12 @@ impl From<Command> for Action {
             Command::Serve(serve) => Self::Serve(serve),
             Command::Exercise(exercise) => Self::Exercise(exercise),
             Command::Ls | Command::Function(FunctionVerb::List) => Self::FunctionList,
-            Command::Show(target) | Command::Function(FunctionVerb::Show(target)) => Self::FunctionShow(target),
-            Command::Dump(target) | Command::Function(FunctionVerb::Dump(target)) => Self::FunctionDump(target),
+            Command::Show(target) | Command::Function(FunctionVerb::Show(target)) => {
+                Self::FunctionShow(target)
+            }
+            Command::Dump(target) | Command::Function(FunctionVerb::Dump(target)) => {
+                Self::FunctionDump(target)
+            }
             Command::Reset(target) | Command::Function(FunctionVerb::Reset(target)) => {
                 Self::FunctionReset(target)
             }
@@ -238,7 +242,9 @@ mod tests {
             let words = std::iter::once("portcullis").chain(words.iter().copied());
             format!("{:?}", Action::from(CommandLine::try_parse_from(words).unwrap().command))
         };
-        for (plain, full) in [("ls", "function list"), ("show x", "function show x"), ("dump", "function dump")] {
+        for (plain, full) in
+            [("ls", "function list"), ("show x", "function show x"), ("dump", "function dump")]
+        {
             let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
             assert_eq!(action(&words(plain)), action(&words(full)));
         }

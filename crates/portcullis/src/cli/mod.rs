@@ -1,8 +1,8 @@
 //! The command line: [`grammar`] says what can be said, [`exit`] how it ends, the rest does it.
 
 mod ask;
-pub mod exit;
 mod exercise;
+pub mod exit;
 pub mod grammar;
 mod serve;
 mod text;

@@ -11,8 +11,8 @@ use rustix::fs::Mode;
 use super::exit::{Exit, Failure};
 use super::grammar::{Global, Serve};
 use super::{print_json, print_text};
-use crate::config::{Config, DaemonConfig};
 use crate::config::size::format_size;
+use crate::config::{Config, DaemonConfig};
 use crate::daemon::signals::Signals;
 use crate::daemon::{Daemon, Slot};
 use crate::events::Journal;
@@ -79,7 +79,13 @@ fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
     for slot in slots {
         let (config, socket) = (&slot.config, &slot.socket);
         let (model, size) = (config.device.model(), format_size(slot.size));
-        let _ = writeln!(text, "{} {} ({model}, {size})\n  socket {}\n", config.address, config.name, socket.display());
+        let _ = writeln!(
+            text,
+            "{} {} ({model}, {size})\n  socket {}\n",
+            config.address,
+            config.name,
+            socket.display()
+        );
     }
     if let [slot] = slots {
         let qemu = command_lines::qemu(&slot.socket);
@@ -89,7 +95,7 @@ fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
         let _ = writeln!(text, "or to cloud-hypervisor:\n{cloud_hypervisor}\n");
         let _ = writeln!(text, "or see it work without a virtual machine:\nportcullis exercise {exercise}\n");
     } else {
-        text.push_str("`portcullis serve --help` and docs/operations.md say how to attach them\n");
+        text.push_str("attach them as docs/operations.md says; `--json` prints the command lines of each\n");
     }
     text.push_str("ready\n");
     print_text(&text)
@@ -129,7 +135,8 @@ fn end(daemon: Daemon, token: &mut ThreadToken, drain_deadline: Duration) -> Res
         tracing::info!("everything is flushed and closed");
         return Ok(());
     }
-    let message = format!("not everything ended in {} s:\n  {}", drain_deadline.as_secs(), left_over.join("\n  "));
+    let message =
+        format!("not everything ended in {} s:\n  {}", drain_deadline.as_secs(), left_over.join("\n  "));
     Err(Failure::new(Exit::Failed, message))
 }
 

@@ -12,11 +12,13 @@ use crate::control::report::{
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut lines = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|c| c.chars().count()).max();
+    let width =
+        |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|c| c.chars().count()).max();
     let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for line in &lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -113,9 +115,11 @@ fn configuration(config: &ConfigReport) -> Vec<(&'static str, String)> {
         ("command", if config.command.is_empty() { String::from("-") } else { config.command.join(" ") }),
     ];
     fields.extend(config.power.clone().map(|power| ("power", power)));
-    fields.extend(config.bars.iter().map(|bar| {
-        ("bar", format!("{} {} {} at {}", bar.index, bar.kind, format_size(bar.size), bar.base))
-    }));
+    fields.extend(
+        config.bars.iter().map(|bar| {
+            ("bar", format!("{} {} {} at {}", bar.index, bar.kind, format_size(bar.size), bar.base))
+        }),
+    );
     fields.extend(config.capabilities.iter().map(|c| ("capability", format!("{} {}", c.offset, c.name))));
     fields
 }
@@ -124,9 +128,11 @@ fn configuration(config: &ConfigReport) -> Vec<(&'static str, String)> {
 pub(super) fn dumps(dumps: &[Dump]) -> Result<String, Failure> {
     let mut text = String::new();
     for dump in dumps {
-        let unreadable = || Failure::new(Exit::Failed, format!("the daemon's dump of {} is not readable", dump.address));
+        let unreadable =
+            || Failure::new(Exit::Failed, format!("the daemon's dump of {} is not readable", dump.address));
         let bytes = bytes_of(&dump.bytes).ok_or_else(unreadable)?;
-        pci_core::dump::write_function(&mut text, &dump.address, &dump.title, &bytes).map_err(|_| unreadable())?;
+        pci_core::dump::write_function(&mut text, &dump.address, &dump.title, &bytes)
+            .map_err(|_| unreadable())?;
     }
     Ok(text)
 }

@@ -57,7 +57,11 @@ fn read_document(
         None => DaemonConfig::default(),
     };
     let Some(slots) = root.get("slot") else {
-        reading.complain(0..0, "no slot is configured, so nothing would be served", format!("add {SLOT_EXAMPLE}"));
+        reading.complain(
+            0..0,
+            "no slot is configured, so nothing would be served",
+            format!("add {SLOT_EXAMPLE}"),
+        );
         return None;
     };
     let Some(array) = slots.get_ref().as_array() else {
@@ -71,15 +75,12 @@ fn read_document(
         return None;
     }
     let mut taken = Taken::default();
-    let slots: Vec<_> = array.iter().filter_map(|value| read_slot(reading, base, value, &mut taken)).collect();
+    let slots: Vec<_> =
+        array.iter().filter_map(|value| read_slot(reading, base, value, &mut taken)).collect();
     Some(Config { daemon, slots })
 }
 
-fn read_daemon(
-    reading: &mut Reading<'_>,
-    base: &Path,
-    value: &Spanned<DeValue<'_>>,
-) -> Option<DaemonConfig> {
+fn read_daemon(reading: &mut Reading<'_>, base: &Path, value: &Spanned<DeValue<'_>>) -> Option<DaemonConfig> {
     let keys = ["run_dir", "log", "drain_deadline"];
     let section = Section::open(reading, value, "daemon", &keys, "[daemon] on a line of its own")?;
     let run_dir = section.text(reading, "run_dir", "/run/portcullis").map(|dir| base.join(dir.value));
@@ -209,11 +210,8 @@ fn read_device(
         return None;
     }
     section.choice(reading, "model", &[("nvme", ())])?;
-    let interrupts = [
-        ("msi", InterruptStyle::Msi),
-        ("msix", InterruptStyle::Msix),
-        ("intx", InterruptStyle::Intx),
-    ];
+    let interrupts =
+        [("msi", InterruptStyle::Msi), ("msix", InterruptStyle::Msix), ("intx", InterruptStyle::Intx)];
     let doorbells = [("trapped", DoorbellStyle::Trapped), ("mapped", DoorbellStyle::Mapped)];
     let serial = section.text(reading, "serial", "PC0001");
     let mut config = models::nvme::Config {
@@ -277,7 +275,8 @@ fn read_backing(
         reading.complain(section.span.clone(), "backing has no `kind`", "add kind = \"file\" or \"memory\"");
         return None;
     }
-    let kind = section.choice(reading, "kind", &[("file", BackingKind::File), ("memory", BackingKind::Memory)])?;
+    let kind =
+        section.choice(reading, "kind", &[("file", BackingKind::File), ("memory", BackingKind::Memory)])?;
     let block_size = read_block_size(reading, &section)?;
     let size = match section.text(reading, "size", "1GiB") {
         Some(text) => Some(read_size(reading, &text, block_size)?),

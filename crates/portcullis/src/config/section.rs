@@ -17,7 +17,12 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub(super) fn complain(&mut self, span: Range<usize>, message: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn complain(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         let position = self.source.position(span);
         self.complaints.push(Diagnostic::new(Some(position), message, fix));
     }
@@ -80,7 +85,12 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     /// The text under `key`, if there is one; a complaint if it is something else.
-    pub(super) fn text(&self, reading: &mut Reading<'_>, key: &str, example: &str) -> Option<Placed<&'t str>> {
+    pub(super) fn text(
+        &self,
+        reading: &mut Reading<'_>,
+        key: &str,
+        example: &str,
+    ) -> Option<Placed<&'t str>> {
         let value = self.get(key)?;
         let Some(text) = value.get_ref().as_str() else {
             let message = format!("`{key}` must be a string, not {}", article(value.get_ref().type_str()));

@@ -63,12 +63,10 @@ pub fn format_size(bytes: u64) -> String {
 /// Writes `bytes` for people, in the largest unit they reach, with one decimal.
 pub fn describe_size(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    units
-        .iter()
-        .find(|(shift, _)| bytes >> shift > 0)
-        .map_or_else(|| format!("{bytes} B"), |(shift, unit)| {
-            format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64)
-        })
+    units.iter().find(|(shift, _)| bytes >> shift > 0).map_or_else(
+        || format!("{bytes} B"),
+        |(shift, unit)| format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
+    )
 }
 
 fn split(text: &str) -> Result<(u64, &str), UnitError> {

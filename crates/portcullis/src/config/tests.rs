@@ -123,7 +123,10 @@ fix: choose another address"#
     let text = complaints(&with_line(13, r#"name = "disk0""#));
     assert!(text.starts_with("lab.toml:13:8: this name is already taken by the slot at line 7\n"), "{text}");
     let text = complaints(&with_line(16, r#"backing = { kind = "file", path = "disk0.img" }"#));
-    assert!(text.starts_with("lab.toml:16:35: this path is already taken by the slot at line 10\n"), "{text}");
+    assert!(
+        text.starts_with("lab.toml:16:35: this path is already taken by the slot at line 10\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -144,7 +147,10 @@ fn sizes_and_addresses_say_what_is_wrong_with_them() {
    |                                     ^^^^^
 fix: write a number and one of B, KiB, MiB, GiB, TiB, such as "1GiB""#
     );
-    let text = complaints(&with_line(10, r#"backing = { kind = "file", path = "a", size = "1KiB", block_size = 4096 }"#));
+    let text = complaints(&with_line(
+        10,
+        r#"backing = { kind = "file", path = "a", size = "1KiB", block_size = 4096 }"#,
+    ));
     assert!(text.contains("`1KiB` is not a number of whole blocks of 4096 bytes"), "{text}");
     let text = complaints(&with_line(8, r#"address = "0000:01:20.0""#));
     assert!(text.contains("lab.toml:8:11: `0000:01:20.0` is not an address"), "{text}");
@@ -154,7 +160,10 @@ fix: write a number and one of B, KiB, MiB, GiB, TiB, such as "1GiB""#
 #[test]
 fn a_setting_without_effect_is_refused_and_not_ignored() {
     let text = complaints(&with_line(15, r#"device = { model = "nvme", idle_period = "1ms" }"#));
-    assert!(text.starts_with("lab.toml:15:42: `idle_period` has no meaning with trapped doorbells"), "{text}");
+    assert!(
+        text.starts_with("lab.toml:15:42: `idle_period` has no meaning with trapped doorbells"),
+        "{text}"
+    );
     let text = complaints(&with_line(16, r#"backing = { kind = "memory", path = "a", size = "1MiB" }"#));
     assert!(text.starts_with("lab.toml:16:37: a memory backing has no `path`"), "{text}");
 }
@@ -166,7 +175,10 @@ fn all_complaints_are_made_at_once_in_the_order_of_the_file() {
     let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("lab.toml")).collect();
     assert_eq!(
         heads,
-        ["lab.toml:2:2: unknown key `deamon` in the file", "lab.toml:9:20: `nvmee` is not a value of `model`"]
+        [
+            "lab.toml:2:2: unknown key `deamon` in the file",
+            "lab.toml:9:20: `nvmee` is not a value of `model`"
+        ]
     );
 }
 
@@ -183,7 +195,16 @@ fn what_is_not_toml_is_shown_too() {
 
 #[test]
 fn no_text_makes_the_reader_panic() {
-    let odd = ["\u{feff}", "slot = 3", "slot = [1, [2]]", "daemon = 1\nslot=[]", "é = { ü = 1 }", "[[slot", "a\tb", "\0"];
+    let odd = [
+        "\u{feff}",
+        "slot = 3",
+        "slot = [1, [2]]",
+        "daemon = 1\nslot=[]",
+        "é = { ü = 1 }",
+        "[[slot",
+        "a\tb",
+        "\0",
+    ];
     for text in odd {
         let _ = Config::parse(Path::new("odd.toml"), text);
     }

@@ -17,7 +17,9 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no daemon answers on {path}: {source}\nfix: start `portcullis serve`, or name its --run-dir or --control")]
+    #[error(
+        "no daemon answers on {path}: {source}\nfix: start `portcullis serve`, or name its --run-dir or --control"
+    )]
     Unreachable {
         /// The socket.
         path: PathBuf,

@@ -4,7 +4,7 @@
 //! does not read its reply is cut off after [`WRITE_TIMEOUT`], and when all places are taken the client that has
 //! been silent longest makes room, so holding connections open keeps nobody out.
 //!
-//! Lock: `clients` (rank: leaf). Held to add, remove and choose; never while reading, writing or executing.
+//! Lock: `clients` (rank 80). Held to add, remove and choose; never while reading, writing or executing.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -50,6 +50,7 @@ pub struct ControlServer {
 struct Shared {
     listener: UnixListener,
     stopping: AtomicBool,
+    /// Rank: 80, control clients. A list and its condition variable: the end has to wait for it to be empty.
     clients: Mutex<Clients>,
     /// A client's thread has ended.
     ended: Condvar,
@@ -86,13 +87,12 @@ impl ControlServer {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        let shared =
-            Arc::new(Shared {
-                listener,
-                stopping: AtomicBool::new(false),
-                clients: Mutex::default(),
-                ended: Condvar::new(),
-            });
+        let shared = Arc::new(Shared {
+            listener,
+            stopping: AtomicBool::new(false),
+            clients: Mutex::default(),
+            ended: Condvar::new(),
+        });
         let accepting = std::thread::Builder::new().name("control".into()).spawn({
             let shared = Arc::clone(&shared);
             move || accept_clients(&shared, &operator)

@@ -124,7 +124,9 @@ impl Daemon {
                 None => break,
             }
         }
-        left_over.extend(waiting.into_iter().map(|slot| format!("{slot}: did not end in time; it may not be flushed")));
+        left_over.extend(
+            waiting.into_iter().map(|slot| format!("{slot}: did not end in time; it may not be flushed")),
+        );
         drop(run_dir);
         left_over
     }
@@ -160,7 +162,8 @@ impl SlotThread {
         }
         drop(server);
         // Without a deadline the server failed by itself; then nobody waits, but nothing waits for ever either.
-        let deadline = deadline.get().copied().unwrap_or_else(|| Deadline::after(std::time::Duration::from_secs(4)));
+        let deadline =
+            deadline.get().copied().unwrap_or_else(|| Deadline::after(std::time::Duration::from_secs(4)));
         let retired = assignment.function().gate().retire(&mut token, deadline);
         left_over.extend(retired.orphans.iter().map(|orphan| format!("still in use: {orphan}")));
         // Dropping the last reference ends the device, which flushes its backing.

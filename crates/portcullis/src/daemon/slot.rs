@@ -38,8 +38,9 @@ impl Slot {
         let (backing, size) = open_backing(&config).map_err(|error| backing_complaint(&config, &error))?;
         let events = Arc::clone(journal);
         let DeviceConfig::Nvme(nvme) = &config.device;
-        let assignment = nvme::build(&config.name, nvme, backing, events)
-            .map_err(|error| complaint(&config, format!("the device cannot be built: {error}"), "correct the device"))?;
+        let assignment = nvme::build(&config.name, nvme, backing, events).map_err(|error| {
+            complaint(&config, format!("the device cannot be built: {error}"), "correct the device")
+        })?;
         let socket = run_dir.slot_socket(&config.name).map_err(|error| {
             // The error brings its own fix on a line of its own.
             let text = error.to_string();

@@ -105,11 +105,18 @@ impl Latency {
         let most = bars.iter().map(|(_, _, count)| *count).max().unwrap_or(1).max(1);
         for (low, high, count) in bars {
             let share = count as f64 / histogram.len() as f64;
-            let length = usize::try_from(u128::from(count) * WIDTH as u128 / u128::from(most)).unwrap_or(WIDTH);
+            let length =
+                usize::try_from(u128::from(count) * WIDTH as u128 / u128::from(most)).unwrap_or(WIDTH);
             // A bucket that is not empty must not look empty.
             let length = if count > 0 { length.max(1) } else { 0 };
             let bar = "#".repeat(length);
-            let _ = writeln!(text, "  {:>9} to {:>9}  {bar:<WIDTH$}  {:6.2} %", time(low), time(high), 100.0 * share);
+            let _ = writeln!(
+                text,
+                "  {:>9} to {:>9}  {bar:<WIDTH$}  {:6.2} %",
+                time(low),
+                time(high),
+                100.0 * share
+            );
         }
         text
     }
@@ -150,7 +157,10 @@ mod tests {
             latency.record(Duration::from_micros(us), 4096);
         }
         let drawn = latency.draw();
-        let shares: f64 = drawn.lines().map(|l| l.trim_end_matches(" %").rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
+        let shares: f64 = drawn
+            .lines()
+            .map(|l| l.trim_end_matches(" %").rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum();
         assert!((shares - 100.0).abs() < 0.1, "{drawn}");
         assert!(drawn.lines().next().unwrap().contains(&"#".repeat(WIDTH)), "{drawn}");
         assert!(drawn.lines().last().unwrap().contains(" # "), "a rare latency is still visible\n{drawn}");

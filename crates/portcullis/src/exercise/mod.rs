@@ -26,6 +26,8 @@ const EDGE: u64 = 64 << 10;
 const SAMPLES: u64 = 16;
 /// How often progress is reported.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
+/// How often the controller is asked whether it is still there while nothing is completed.
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long one command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -112,7 +114,8 @@ pub fn exercise(
 ) -> Result<Outcome, ExerciseError> {
     let client = Client::connect(token, socket, ClientOptions::default()).map_err(ExerciseError::Connect)?;
     let transfer = usize::try_from(plan.block).unwrap_or(usize::MAX);
-    let options = Options { depth: plan.depth, max_transfer: transfer, timeout: COMMAND_TIMEOUT, ..Options::default() };
+    let options =
+        Options { depth: plan.depth, max_transfer: transfer, timeout: COMMAND_TIMEOUT, ..Options::default() };
     let mut driver = Driver::start(token, client, &options)?;
     let area = Area::new(driver.identity(), plan)?;
     if !plan.overwrite {
@@ -151,7 +154,10 @@ struct Area {
 impl Area {
     fn new(identity: &Identity, plan: &Plan) -> Result<Self, ExerciseError> {
         let block_size = identity.block_size as u64;
-        if plan.block == 0 || !plan.block.is_multiple_of(block_size) || plan.block > identity.max_transfer as u64 {
+        if plan.block == 0
+            || !plan.block.is_multiple_of(block_size)
+            || plan.block > identity.max_transfer as u64
+        {
             return Err(ExerciseError::Plan(format!(
                 "transfers of {} bytes are not possible on this disk\nfix: choose a multiple of {block_size} up to {} for --block",
                 plan.block, identity.max_transfer
@@ -161,7 +167,9 @@ impl Area {
         let wanted = plan.size.unwrap_or(AREA).div_ceil(plan.block);
         let count = wanted.min(identity.blocks / per_transfer);
         if count == 0 {
-            return Err(ExerciseError::Plan("the disk is smaller than one transfer\nfix: choose a smaller --block".into()));
+            return Err(ExerciseError::Plan(
+                "the disk is smaller than one transfer\nfix: choose a smaller --block".into(),
+            ));
         }
         let blocks = u32::try_from(per_transfer).unwrap_or(u32::MAX);
         let stride = coprime_stride(count);
@@ -234,7 +242,12 @@ struct Run {
 }
 
 impl Run {
-    fn rounds(&mut self, token: &mut ThreadToken, plan: &Plan, progress: Progress<'_>) -> Result<(), ExerciseError> {
+    fn rounds(
+        &mut self,
+        token: &mut ThreadToken,
+        plan: &Plan,
+        progress: Progress<'_>,
+    ) -> Result<(), ExerciseError> {
         let start = Instant::now();
         let end = plan.time.map(|time| start + time);
         let goal = plan.size.map(|size| size.min(self.area.bytes()));
@@ -268,7 +281,7 @@ impl Run {
         let mut free: Vec<u16> = (0..).take(self.slots.len()).collect();
         let (mut issued, mut done, mut limit) = (0, 0, count);
         let mut last_progress = Instant::now();
-        let mut last_report = last_progress;
+        let (mut last_report, mut last_check) = (last_progress, last_progress);
         while done < limit || done < issued {
             while issued < limit
                 && let Some(slot) = free.pop()
@@ -284,6 +297,10 @@ impl Run {
             if self.completed.is_empty() {
                 if now.duration_since(last_progress) > COMMAND_TIMEOUT {
                     return Err(ExerciseError::Stalled);
+                }
+                if now.duration_since(last_progress.max(last_check)) > CHECK_EVERY {
+                    last_check = now;
+                    self.driver.check(token)?;
                 }
                 // The controller may need this CPU to go on.
                 std::thread::yield_now();
@@ -343,7 +360,12 @@ impl Run {
     }
 }
 
-fn report(progress: &mut dyn FnMut(u64, u64), start: Instant, time: Option<Duration>, bytes: Option<(u64, u64)>) {
+fn report(
+    progress: &mut dyn FnMut(u64, u64),
+    start: Instant,
+    time: Option<Duration>,
+    bytes: Option<(u64, u64)>,
+) {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     match (bytes, time) {
         (Some((done, all)), _) => progress(done, all),

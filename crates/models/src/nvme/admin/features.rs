@@ -105,7 +105,11 @@ impl Features {
 }
 
 impl Engine {
-    pub(super) fn get_features(&mut self, cx: &mut Cx<'_>, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+    pub(super) fn get_features(
+        &mut self,
+        cx: &mut Cx<'_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Outcome, Status> {
         let asked = GetCdw10(entry.cdw10.get());
         let id = FeatureId::try_from(asked.fid()).map_err(|_| Status::INVALID_FIELD)?;
         let select = asked.select().ok_or(Status::INVALID_FIELD)?;
@@ -125,7 +129,11 @@ impl Engine {
         Ok(Outcome::Done(value))
     }
 
-    pub(super) fn set_features(&mut self, cx: &mut Cx<'_>, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+    pub(super) fn set_features(
+        &mut self,
+        cx: &mut Cx<'_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Outcome, Status> {
         let asked = SetCdw10(entry.cdw10.get());
         let id = FeatureId::try_from(asked.fid()).map_err(|_| Status::INVALID_FIELD)?;
         if asked.sv() {
@@ -152,7 +160,8 @@ impl Engine {
                 let asked = InterruptVectorConfiguration(value);
                 let bit = 1u128.checked_shl(asked.iv().into()).filter(|_| asked.iv() < self.admin.vectors);
                 let bit = bit.ok_or(Status::INVALID_FIELD)?;
-                features.uncoalesced = if asked.cd() { features.uncoalesced | bit } else { features.uncoalesced & !bit };
+                features.uncoalesced =
+                    if asked.cd() { features.uncoalesced | bit } else { features.uncoalesced & !bit };
             }
             FeatureId::WriteAtomicityNormal => features.atomicity = value & 1,
             FeatureId::AsyncEventConfiguration => {

@@ -4,9 +4,9 @@
 
 use nvme_spec::command::SubmissionEntry;
 use nvme_spec::identify::{
-    AsyncEvents, CONTROLLER_TYPE_IO, Cdw10, Cns, Controller, DEALLOCATED_READS_ZEROES, Descriptor, LIST_START_MAX,
-    LbaFormat, LogAttributes, Namespace, NamespaceList, NvmCommands, OptionalAdmin, PowerState,
-    VWC_FLUSH_ALL, VWC_PRESENT, WRITE_ZEROES_MAY_DEALLOCATE, ascii, encode_descriptors,
+    AsyncEvents, CONTROLLER_TYPE_IO, Cdw10, Cns, Controller, DEALLOCATED_READS_ZEROES, Descriptor,
+    LIST_START_MAX, LbaFormat, LogAttributes, Namespace, NamespaceList, NvmCommands, OptionalAdmin,
+    PowerState, VWC_FLUSH_ALL, VWC_PRESENT, WRITE_ZEROES_MAY_DEALLOCATE, ascii, encode_descriptors,
 };
 use nvme_spec::{Status, VERSION_1_4};
 use zerocopy::{FromZeros, IntoBytes};
@@ -50,7 +50,8 @@ impl Engine {
             Ok(Cns::Namespace) => {
                 // Namespaces cannot be managed, so what is common to all is asked for in vain.
                 let valid = nsid == NSID;
-                let page = if valid { self.namespace() } else { return Err(Status::INVALID_NAMESPACE_OR_FORMAT) };
+                let page =
+                    if valid { self.namespace() } else { return Err(Status::INVALID_NAMESPACE_OR_FORMAT) };
                 self.io.write_to_guest(cx, entry, page.as_bytes())?;
             }
             Ok(Cns::ActiveNamespaceList) => {

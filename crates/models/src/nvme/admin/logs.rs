@@ -6,10 +6,10 @@
 //! NVMe 1.4 s5.14 *Get Log Page command*.
 
 use nvme_spec::command::SubmissionEntry;
+use nvme_spec::identify::ascii;
 use nvme_spec::log::{
     Cdw10, ChangedNamespaceList, CommandEffects, Effects, ErrorEntry, FirmwareSlot, LogPage,
 };
-use nvme_spec::identify::ascii;
 use nvme_spec::{AdminOpcode, NSID_ALL, NSID_NONE, NvmOpcode, Status};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -21,7 +21,11 @@ use super::identify::FIRMWARE;
 const LONGEST: usize = PAGE_LEN;
 
 impl Engine {
-    pub(super) fn get_log_page(&mut self, cx: &mut Cx<'_>, entry: &SubmissionEntry) -> Result<Outcome, Status> {
+    pub(super) fn get_log_page(
+        &mut self,
+        cx: &mut Cx<'_>,
+        entry: &SubmissionEntry,
+    ) -> Result<Outcome, Status> {
         let asked = Cdw10(entry.cdw10.get());
         let page = LogPage::try_from(asked.lid()).map_err(|_| Status::INVALID_LOG_PAGE)?;
         let (offset, length) = (entry.log_offset(), entry.log_length());
@@ -34,7 +38,8 @@ impl Engine {
         }
         let mut data = [0; LONGEST];
         let size = self.build_log(page, &mut data)?;
-        let start = usize::try_from(offset).ok().filter(|start| *start <= size).ok_or(Status::INVALID_FIELD)?;
+        let start =
+            usize::try_from(offset).ok().filter(|start| *start <= size).ok_or(Status::INVALID_FIELD)?;
         let there = data.get(start..size).unwrap_or_default();
         self.io.write_padded_to_guest(cx, entry, there, length)?;
         if !asked.rae() {

@@ -3,9 +3,7 @@
 //! NVMe 1.4 s5.3 to s5.6, and s7.6.3 *Queue Management*.
 
 use nvme_spec::command::{COMPLETION_ENTRY_SHIFT, SUBMISSION_ENTRY_SHIFT, SubmissionEntry};
-use nvme_spec::queue::{
-    ADMIN_QUEUE, CreateCdw10, CreateCompletionCdw11, CreateSubmissionCdw11, MIN_ENTRIES,
-};
+use nvme_spec::queue::{ADMIN_QUEUE, CreateCdw10, CreateCompletionCdw11, CreateSubmissionCdw11, MIN_ENTRIES};
 use nvme_spec::{Doorbell, Status};
 
 use super::super::engine::{Cx, Engine, Outcome};

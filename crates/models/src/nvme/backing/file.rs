@@ -213,7 +213,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(FileBacking::open(dir.path(), &FileOptions::default()).is_err());
         assert!(FileBacking::open(&dir.path().join("none"), &FileOptions::default()).is_err());
-        assert!(matches!(FileBacking::open(Path::new("/dev/null"), &FileOptions::default()), Err(BackingError::Kind(_))));
+        assert!(matches!(
+            FileBacking::open(Path::new("/dev/null"), &FileOptions::default()),
+            Err(BackingError::Kind(_))
+        ));
     }
 
     #[test]

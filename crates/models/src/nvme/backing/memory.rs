@@ -13,6 +13,10 @@ use super::{BackingError, check_size};
 
 /// Size of a page given back by [`MemoryBacking::deallocate`].
 const PAGE: usize = 4096;
+/// Bytes that [`MemoryBacking::expect`] asks for: what it takes to find the page and to start the processor's own
+/// prefetching.
+#[cfg(target_arch = "x86_64")]
+const PREFETCH: usize = 256;
 /// Shorter ranges are cleared by hand: giving a page back costs a system call and a fault later.
 const CLEAR_BY_HAND: usize = 64 * 1024;
 
@@ -60,6 +64,21 @@ impl MemoryBacking {
         let start = self.inside(offset, len)?;
         // SAFETY: as for `bytes`, and `&mut self` makes the slice the only one.
         Some(unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(start), len) })
+    }
+
+    /// Starts to bring what is at `offset` near, for a copy that is about to come. A hint: any offset will do.
+    #[inline]
+    pub(crate) fn expect(&self, offset: u64) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(start) = self.inside(offset, PREFETCH) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            for line in (0..PREFETCH).step_by(64) {
+                // SAFETY: the address is inside the mapping; a prefetch does not even fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(self.base.as_ptr().add(start + line).cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = offset;
     }
 
     /// Makes `len` bytes from `offset` read as zeros, giving whole pages back to the system.

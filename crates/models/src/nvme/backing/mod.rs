@@ -2,7 +2,7 @@
 //!
 //! A [`Backing`] is opened by the daemon, and owned by exactly one controller from then on. It knows nothing of
 //! NVMe: it is bytes, a length, and for a file what direct I/O asks for. Memory is copied by the engine itself;
-//! a file is only described here, its I/O is submitted by the controller's [`ring`](super::ring).
+//! a file is only described here, its I/O is submitted by the controller's `ring`.
 
 mod file;
 mod memory;
@@ -29,7 +29,9 @@ pub enum BackingError {
     #[error("a disk of {0} bytes is not possible: choose a size of at least 4096 bytes")]
     Size(u64),
     /// The file's length is not what was asked for.
-    #[error("{path} holds {found} bytes, but {wanted} were asked for: correct the size, or move the file away")]
+    #[error(
+        "{path} holds {found} bytes, but {wanted} were asked for: correct the size, or move the file away"
+    )]
     SizeDiffers {
         /// The file.
         path: PathBuf,

@@ -1,10 +1,10 @@
 //! Posting completions, events and interrupts.
 
 use assign::{DmaAccess, DmaError};
+use nvme_spec::Status;
 use nvme_spec::command::{COMPLETION_ENTRY_SIZE, CompletionEntry, SubmissionEntry};
 use nvme_spec::queue::ADMIN_QUEUE;
 use nvme_spec::status::StatusType;
-use nvme_spec::Status;
 use zerocopy::IntoBytes;
 
 use super::super::config::InterruptStyle;
@@ -17,7 +17,13 @@ use super::{Cx, Engine};
 impl Engine {
     /// Answers a command that was taken from submission queue `qid`.
     #[inline]
-    pub(in super::super) fn answer(&mut self, cx: &mut Cx<'_>, qid: u16, cid: u16, result: Result<u32, Status>) {
+    pub(in super::super) fn answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        qid: u16,
+        cid: u16,
+        result: Result<u32, Status>,
+    ) {
         let Some((queue, completion)) = self.queues.pair(qid) else { return };
         queue.in_flight = queue.in_flight.saturating_sub(1);
         let (dw0, status) = match result {
@@ -40,7 +46,13 @@ impl Engine {
 
     /// Answers a command with a failure and notes it in the error log.
     #[cold]
-    pub(super) fn answer_failed(&mut self, cx: &mut Cx<'_>, qid: u16, entry: &SubmissionEntry, status: Status) {
+    pub(super) fn answer_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        qid: u16,
+        entry: &SubmissionEntry,
+        status: Status,
+    ) {
         let cid = entry.cid.get();
         let lba = if qid == ADMIN_QUEUE { 0 } else { entry.slba() };
         let status = self.record(qid, cid, status, entry.nsid.get(), lba);
@@ -89,7 +101,8 @@ impl Engine {
 
     /// Whether [`Engine::report_events`] would report one.
     pub(super) fn event_can_be_reported(&mut self) -> bool {
-        self.admin.events.is_due() && self.queues.completion(ADMIN_QUEUE).is_some_and(|queue| queue.has_room())
+        self.admin.events.is_due()
+            && self.queues.completion(ADMIN_QUEUE).is_some_and(|queue| queue.has_room())
     }
 
     /// Takes room in the admin completion queue for an answer to a parked event request.
@@ -154,7 +167,8 @@ impl Engine {
             return;
         }
         let masked = self.board.registers.interrupt_mask() & 1 != 0;
-        let level = !masked && self.queues.completions().any(|queue| queue.vector.is_some() && queue.unread() > 0);
+        let level =
+            !masked && self.queues.completions().any(|queue| queue.vector.is_some() && queue.unread() > 0);
         out.line_changed |= self.board.set_line(level);
     }
 }

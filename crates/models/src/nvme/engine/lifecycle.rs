@@ -7,13 +7,13 @@
 //! Nothing here waits. A reset that finds I/O in flight is finished by the worker when the last of it has come back;
 //! CSTS.RDY tells the host. Function level reset arrives as [`Engine::power_on_reset`], with nothing in flight.
 
+use nvme_spec::Doorbell;
+use nvme_spec::event::Event;
 use nvme_spec::queue::ADMIN_QUEUE;
 use nvme_spec::register::{
     ACQ, ADMIN_QUEUE_ADDRESS_MASK, AQA, AQA_RW, ASQ, AdminQueueAttributes, CC, CC_RW, Configuration,
     ControllerStatus, INTMC, INTMS, ShutdownNotification, ShutdownStatus,
 };
-use nvme_spec::Doorbell;
-use nvme_spec::event::Event;
 
 use super::super::outbox::{Note, Outbox};
 use super::super::queue::{CompletionQueue, SubmissionQueue};

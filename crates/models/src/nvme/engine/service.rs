@@ -12,6 +12,9 @@ use super::super::queue::SubmissionState;
 use super::super::slots::Origin;
 use super::{Cx, Engine, Outcome, Phase};
 
+/// Offset of the first block's number in a submission queue entry.
+const SLBA: usize = 40;
+
 /// What was found at the head of a submission queue.
 enum Head {
     /// A command, taken, and its answer has room.
@@ -67,7 +70,8 @@ impl Engine {
     /// The value of a doorbell: the shadow's if there is one. `None`, and a failed controller, if it cannot be read.
     #[inline]
     fn doorbell(&mut self, cx: &mut Cx<'_>, doorbell: Doorbell) -> Option<u32> {
-        let admin = matches!(doorbell, Doorbell::SubmissionTail(ADMIN_QUEUE) | Doorbell::CompletionHead(ADMIN_QUEUE));
+        let admin =
+            matches!(doorbell, Doorbell::SubmissionTail(ADMIN_QUEUE) | Doorbell::CompletionHead(ADMIN_QUEUE));
         // Hosts keep ringing the admin doorbells for real.
         let Some(shadow) = self.shadow.as_ref().filter(|_| !admin) else {
             return Some(self.board.doorbells.load(doorbell));
@@ -123,6 +127,12 @@ impl Engine {
             Ok(entry) => {
                 queue.advance();
                 queue.in_flight += 1;
+                if let Some(ring) = ring
+                    && !queue.is_empty()
+                    && let Ok(lba) = ring.load_u64(queue.head() as usize * SUBMISSION_ENTRY_SIZE + SLBA)
+                {
+                    self.io.expect(lba);
+                }
                 let aborted = queue.take_abort(index, entry.cid.get());
                 if aborted { Head::Aborted(entry) } else { Head::Command(entry) }
             }

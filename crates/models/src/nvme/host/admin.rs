@@ -44,19 +44,14 @@ impl Admin {
     }
 
     fn wait(&mut self, token: &mut ThreadToken, what: &'static str) -> Result<CompletionEntry, DriverError> {
-        let end = Instant::now() + self.timeout;
-        let mut pause = Pause::default();
+        let mut wait = Wait::new(what, self.timeout);
         loop {
             let old = self.ring.head;
             if let Some(completion) = self.ring.pop(&self.memory) {
                 self.ring_bell(token, Doorbell::CompletionHead(0), (old, self.ring.head))?;
                 return Ok(completion);
             }
-            if Instant::now() >= end {
-                let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
-                return Err(DriverError::TimedOut { what, limit_ms });
-            }
-            pause.once();
+            wait.once(token, &mut self.registers)?;
         }
     }
 
@@ -73,17 +68,47 @@ impl Admin {
     }
 }
 
-/// A poller's pause: a moment on the CPU first, then the CPU is offered to others, since the controller may need it.
-#[derive(Debug, Default)]
-pub(super) struct Pause(u32);
+/// How often a poller that sees nothing asks whether the controller is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-impl Pause {
-    pub(super) fn once(&mut self) {
-        self.0 = self.0.saturating_add(1);
-        if self.0 < 64 {
+/// Waiting for one completion. Memory says nothing when the controller or its server dies, so the status register is
+/// read now and then, which fails when the connection is gone.
+#[derive(Debug)]
+pub(super) struct Wait {
+    what: &'static str,
+    timeout: Duration,
+    start: Instant,
+    looked: Instant,
+    rounds: u32,
+}
+
+impl Wait {
+    pub(super) fn new(what: &'static str, timeout: Duration) -> Self {
+        let now = Instant::now();
+        Self { what, timeout, start: now, looked: now, rounds: 0 }
+    }
+
+    /// One pause: a moment on the CPU first, then the CPU is offered to others, since the controller may need it.
+    pub(super) fn once(
+        &mut self,
+        token: &mut ThreadToken,
+        registers: &mut Registers,
+    ) -> Result<(), DriverError> {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds < 64 {
             std::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
+            return Ok(());
         }
+        let now = Instant::now();
+        if now.duration_since(self.start) >= self.timeout {
+            let limit_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+            return Err(DriverError::TimedOut { what: self.what, limit_ms });
+        }
+        if now.duration_since(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            registers.check(token)?;
+        }
+        std::thread::yield_now();
+        Ok(())
     }
 }

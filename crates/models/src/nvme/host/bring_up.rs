@@ -89,9 +89,9 @@ fn mapped_doorbells(
     let start = Doorbell::SubmissionTail(0).offset(stride);
     let end = Doorbell::CompletionHead(queues).offset(stride) + 4;
     let region = registers.client.region_info(token, BAR0)?;
-    let area = mappable(&region).into_iter().find(|area| {
-        area.offset <= start && area.offset.checked_add(area.size).is_some_and(|to| end <= to)
-    });
+    let area = mappable(&region)
+        .into_iter()
+        .find(|area| area.offset <= start && area.offset.checked_add(area.size).is_some_and(|to| end <= to));
     match area {
         Some(area) => Ok(Some(Doorbells::Mapped { area: region.map(&area)?, start: area.offset })),
         None if choice == DoorbellChoice::Mapped => Err(DriverError::NoSuchDoorbells("mapped")),
@@ -143,7 +143,9 @@ fn identify(
         .ok_or(DriverError::Unsupported("its blocks are not plain blocks of 512 bytes to 4 KiB"))?;
     let max_transfer = match controller.mdts {
         0 => layout::MAX_TRANSFER,
-        shift => PAGE.checked_shl(u32::from(shift)).map_or(layout::MAX_TRANSFER, |m| m.min(layout::MAX_TRANSFER)),
+        shift => {
+            PAGE.checked_shl(u32::from(shift)).map_or(layout::MAX_TRANSFER, |m| m.min(layout::MAX_TRANSFER))
+        }
     };
     let identity = Identity {
         model: trimmed(&controller.mn),
@@ -176,12 +178,15 @@ fn identify_structure<T: FromBytes>(
     admin.execute(token, cns.name(), entry)?;
     let mut page = [0; PAGE];
     admin.memory.read(IDENTIFY, &mut page).map_err(ClientError::Memory)?;
-    T::read_from_prefix(&page).map(|(structure, _)| structure).map_err(|_| DriverError::Unsupported("an Identify structure is longer than a page"))
+    T::read_from_prefix(&page)
+        .map(|(structure, _)| structure)
+        .map_err(|_| DriverError::Unsupported("an Identify structure is longer than a page"))
 }
 
 /// Printable text of a padded field; whatever else a controller puts there is shown as `?`.
 fn trimmed(field: &[u8]) -> String {
-    let text: String = field.iter().map(|&b| if (0x20..0x7f).contains(&b) { b as char } else { '?' }).collect();
+    let text: String =
+        field.iter().map(|&b| if (0x20..0x7f).contains(&b) { b as char } else { '?' }).collect();
     text.trim_end_matches([' ', '?']).to_owned()
 }
 
@@ -191,7 +196,8 @@ fn configure_shadow(
     controller: &identify::Controller,
     choice: DoorbellChoice,
 ) -> Result<(), DriverError> {
-    let offered = OptionalAdmin::from_bits_retain(controller.oacs.get()).contains(OptionalAdmin::DOORBELL_BUFFER);
+    let offered =
+        OptionalAdmin::from_bits_retain(controller.oacs.get()).contains(OptionalAdmin::DOORBELL_BUFFER);
     match (offered, choice) {
         (true, _) => {}
         (false, DoorbellChoice::Shadow) => return Err(DriverError::NoSuchDoorbells("shadow")),

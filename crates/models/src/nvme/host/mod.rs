@@ -23,15 +23,17 @@ pub mod pattern;
 mod queue;
 mod registers;
 mod ring;
+#[cfg(test)]
+mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gate::ThreadToken;
 use nvme_spec::register::{Configuration, ShutdownNotification, ShutdownStatus};
 use nvme_spec::{CompletionEntry, Doorbell, Status, SubmissionEntry};
 use vfio_user::client::{Client, ClientError};
 
-use admin::{Admin, Pause};
+use admin::{Admin, Wait};
 pub use doorbells::DoorbellChoice;
 pub use error::DriverError;
 use layout::Layout;
@@ -246,6 +248,15 @@ impl Driver {
         Ok(taken)
     }
 
+    /// Asks whether the controller is still there. A poller that sees nothing for a while should: memory stays as it is
+    /// when the controller or its server dies.
+    ///
+    /// # Errors
+    /// [`DriverError::Fatal`], or the connection's failure.
+    pub fn check(&mut self, token: &mut ThreadToken) -> Result<(), DriverError> {
+        self.admin.registers.check(token).map(drop)
+    }
+
     /// Reads whole blocks from `lba` on into `data`, with slot 0 of queue 0, and waits.
     ///
     /// # Errors
@@ -307,8 +318,7 @@ impl Driver {
     fn execute(&mut self, token: &mut ThreadToken, what: &'static str, io: Io) -> Result<(), DriverError> {
         self.submit(0, 0, io)?;
         self.ring(token, 0)?;
-        let end = Instant::now() + self.admin.timeout;
-        let mut pause = Pause::default();
+        let mut wait = Wait::new(what, self.admin.timeout);
         let mut done = None;
         loop {
             self.poll(token, 0, |completed| {
@@ -319,11 +329,7 @@ impl Driver {
             match done {
                 Some(status) if status.is_success() => return Ok(()),
                 Some(status) => return Err(DriverError::Command { what, status }),
-                None if Instant::now() >= end => {
-                    let limit_ms = u64::try_from(self.admin.timeout.as_millis()).unwrap_or(u64::MAX);
-                    return Err(DriverError::TimedOut { what, limit_ms });
-                }
-                None => pause.once(),
+                None => wait.once(token, &mut self.admin.registers)?,
             }
         }
     }

@@ -6,9 +6,9 @@ use nvme_spec::{NvmOpcode, SubmissionEntry};
 use vfio_user::client::{ClientError, SharedMemory};
 use zerocopy::IntoBytes;
 
+use super::DriverError;
 use super::layout::{Layout, PAGE, iova};
 use super::ring::Ring;
-use super::DriverError;
 
 /// What a slot is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ impl Queue {
         for slot in 0..layout.depth {
             let buffer = iova(layout.buffer(index, slot));
             // The list holds the second page of the buffer onwards.
-            let pages: Vec<u64> = (1..layout.transfer / PAGE).map(|n| (buffer + (n * PAGE) as u64).to_le()).collect();
+            let pages: Vec<u64> =
+                (1..layout.transfer / PAGE).map(|n| (buffer + (n * PAGE) as u64).to_le()).collect();
             memory.write(layout.prp_list(index, slot), pages.as_bytes()).map_err(ClientError::Memory)?;
         }
         let (submission, completion) = (layout.submission(index), layout.completion(index));
@@ -64,7 +65,14 @@ impl Queue {
 
     /// The command for `io` in `slot`.
     #[inline]
-    pub(super) fn command(&self, layout: &Layout, nsid: u32, block_size: usize, slot: u16, io: Io) -> SubmissionEntry {
+    pub(super) fn command(
+        &self,
+        layout: &Layout,
+        nsid: u32,
+        block_size: usize,
+        slot: u16,
+        io: Io,
+    ) -> SubmissionEntry {
         let entry = SubmissionEntry {
             flags: SubmissionEntry::flags(Fuse::Normal, Psdt::Prp),
             cid: slot.into(),

@@ -77,8 +77,21 @@ impl Registers {
         self.client.region_write(token, BAR0, offset, &value.to_le_bytes())
     }
 
-    pub(super) fn configure(&mut self, token: &mut ThreadToken, cc: Configuration) -> Result<(), ClientError> {
+    pub(super) fn configure(
+        &mut self,
+        token: &mut ThreadToken,
+        cc: Configuration,
+    ) -> Result<(), ClientError> {
         self.write_u32(token, CC, cc.0)
+    }
+
+    /// Reads CSTS and fails if it says that the controller is dead.
+    pub(super) fn check(&mut self, token: &mut ThreadToken) -> Result<ControllerStatus, DriverError> {
+        let csts = self.read_u32(token, CSTS)?;
+        if csts == u32::MAX || ControllerStatus(csts).cfs() {
+            return Err(DriverError::Fatal(csts));
+        }
+        Ok(ControllerStatus(csts))
     }
 
     /// Reads CSTS until `reached` or until the time that CAP.TO grants is over.
@@ -91,15 +104,12 @@ impl Registers {
         let limit_ms = u64::from(self.capabilities.to().max(1)) * CAP_TO_MS;
         let end = Instant::now() + Duration::from_millis(limit_ms);
         loop {
-            let csts = self.read_u32(token, CSTS)?;
-            if csts == u32::MAX || ControllerStatus(csts).cfs() {
-                return Err(DriverError::Fatal(csts));
-            }
-            if reached(ControllerStatus(csts)) {
+            let csts = self.check(token)?;
+            if reached(csts) {
                 return Ok(());
             }
             if Instant::now() >= end {
-                return Err(DriverError::NotReady { what, limit_ms, csts });
+                return Err(DriverError::NotReady { what, limit_ms, csts: csts.0 });
             }
             // Each round is a message and its reply, so this does not spin.
         }
