@@ -46,11 +46,20 @@ fn rounded(x: f64) -> f64 {
 /// Prints the figures as JSON lines or as a table. A missed limit is marked, never hidden.
 pub(crate) fn print(figures: &[Figure], json: bool) {
     if !json && !figures.is_empty() {
-        println!("{:<22} {:>9} {:<8} {:>7}   {:>12} {:>12} {:>12}  unit", "figure", "value", "", "limit", "ours", "floor", "peer");
+        println!(
+            "{:<22} {:>9} {:<8} {:>7}   {:>12} {:>12} {:>12}  unit",
+            "figure", "value", "", "limit", "ours", "floor", "peer"
+        );
     }
     for f in figures {
         if json {
-            let line = Figure { value: rounded(f.value), ours: rounded(f.ours), floor: rounded(f.floor), peer: f.peer.map(rounded), ..*f };
+            let line = Figure {
+                value: rounded(f.value),
+                ours: rounded(f.ours),
+                floor: rounded(f.floor),
+                peer: f.peer.map(rounded),
+                ..*f
+            };
             match serde_json::to_string(&line) {
                 Ok(text) => println!("{text}"),
                 Err(error) => eprintln!("bench: {} cannot be printed: {error}", f.figure),

@@ -3,6 +3,7 @@
 //! Ours: the daemon's threads on one CPU, the host driver of `models` on the other, a memory backing, real sockets and shared
 //! memory between them. The floor is [`ring`]. Both read random blocks of the same amount of memory at the same depth.
 
+mod idle;
 mod ring;
 
 use std::error::Error;
@@ -26,7 +27,8 @@ const CLIENT_CPU: usize = 1;
 const CAPACITY: usize = 256 << 20;
 const ROUND: Duration = Duration::from_millis(300);
 const DEPTH_MAX: usize = 128;
-const SPDK: &str = "SPDK 26.09-pre, its own target and client, measured earlier on a like machine, not in this run";
+const SPDK: &str =
+    "SPDK 26.09-pre, its own target and client, measured earlier on a like machine, not in this run";
 
 /// One figure: its name, bytes and depth, and what SPDK did (operations per second).
 const LOADS: [(&str, usize, usize, f64); 4] = [
@@ -157,7 +159,8 @@ pub(crate) fn run(rounds: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
         }
         let (floor, own) = (median(&mut floor), median(&mut own));
         // Small reads are counted, large ones weighed.
-        let (scale, raw_unit) = if bytes > 4096 { (bytes as f64 / f64::from(1 << 30), "GiB/s") } else { (1.0, "IOPS") };
+        let (scale, raw_unit) =
+            if bytes > 4096 { (bytes as f64 / f64::from(1 << 30), "GiB/s") } else { (1.0, "IOPS") };
         figures.push(Figure {
             figure,
             value: own / floor,
@@ -171,6 +174,7 @@ pub(crate) fn run(rounds: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
             peer_is: Some(SPDK),
         });
     }
+    figures.extend(idle::run(&mut driver, token)?);
     driver.stop(token)?;
     Ok(figures)
 }

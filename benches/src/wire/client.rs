@@ -46,7 +46,9 @@ impl Client {
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         if handshake {
             let mut body = vec![0, 0, 1, 0];
-            body.extend_from_slice(b"{\"capabilities\":{\"max_msg_fds\":1,\"max_data_xfer_size\":1048576}}\0");
+            body.extend_from_slice(
+                b"{\"capabilities\":{\"max_msg_fds\":1,\"max_data_xfer_size\":1048576}}\0",
+            );
             stream.write_all(&message(1, &body))?;
             let mut header = [0; HEADER];
             stream.read_exact(&mut header)?;

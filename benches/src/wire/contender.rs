@@ -163,7 +163,8 @@ impl ServerBackend for Registers {
 }
 
 fn peer(socket: &Path) -> Result<(), Box<dyn Error>> {
-    let mut region = ServerRegion { region_info: Default::default(), sparse_areas: Vec::new(), mmap_fd: None };
+    let mut region =
+        ServerRegion { region_info: Default::default(), sparse_areas: Vec::new(), mmap_fd: None };
     region.region_info.size = BAR_SIZE;
     region.region_info.flags = 3;
     let irqs = vec![IrqInfo { index: 0, flags: 0, count: 0 }];

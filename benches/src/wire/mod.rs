@@ -43,7 +43,11 @@ impl Drop for Server {
 
 fn start(contender: Contender, dir: &Path) -> Result<Server, Box<dyn Error>> {
     let socket = dir.join(format!("{contender}.sock"));
-    let child = Command::new(std::env::current_exe()?).arg("serve").arg(contender.to_string()).arg(&socket).spawn()?;
+    let child = Command::new(std::env::current_exe()?)
+        .arg("serve")
+        .arg(contender.to_string())
+        .arg(&socket)
+        .spawn()?;
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match Client::connect(&socket, contender != Contender::Floor) {
@@ -73,8 +77,15 @@ pub(crate) fn run(rounds: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
             samples.pipelined.push(server.client.read4_pipelined(OPS, PIPELINE)?);
         }
     }
-    let [floor, ours, peer] = servers.as_mut_slice() else { return Err("three contenders were started".into()) };
-    let figure = |name, limit, samples: fn(&mut Samples) -> &mut Vec<f64>, floor: &mut Samples, ours: &mut Samples, peer: &mut Samples| {
+    let [floor, ours, peer] = servers.as_mut_slice() else {
+        return Err("three contenders were started".into());
+    };
+    let figure = |name,
+                  limit,
+                  samples: fn(&mut Samples) -> &mut Vec<f64>,
+                  floor: &mut Samples,
+                  ours: &mut Samples,
+                  peer: &mut Samples| {
         let (floor, ours, peer) = (median(samples(floor)), median(samples(ours)), median(samples(peer)));
         Figure {
             figure: name,

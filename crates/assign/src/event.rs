@@ -8,6 +8,11 @@ use std::sync::Arc;
 pub enum Event {
     /// A consumer attached.
     ClientAttached,
+    /// A consumer came and was sent away.
+    AttachRefused {
+        /// Why.
+        reason: &'static str,
+    },
     /// The consumer left; its memory and eventfds were dropped, the device's state was kept.
     ClientDetached {
         /// Mappings that I/O in flight still held at the deadline; see [`Event::DmaOrphaned`].

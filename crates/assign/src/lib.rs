@@ -16,6 +16,7 @@
 //! by [`Limits`], and a client that shrinks its memory file costs an error, not the process (module `sigbus`).
 
 mod assignment;
+mod budget;
 mod dma;
 mod error;
 mod event;
@@ -26,16 +27,18 @@ mod kick;
 mod limits;
 #[allow(unsafe_code, reason = "maps files that a client passed")]
 mod mapping;
+mod patience;
 mod port;
 mod region;
 #[allow(unsafe_code, reason = "a process-wide signal handler")]
 mod sigbus;
 
-pub use assignment::{Assignment, AttachError, Attached, DeviceInfo};
+pub use assignment::{Assignment, AttachError, Attached, DeviceInfo, Requests};
 pub use dma::{DmaAccess, DmaMap, DmaMapFlags, DmaMapRequest, GuestSlice, HeldSlice, Unmapped};
 pub use error::{DmaError, Errno, RequestError};
 pub use event::{Event, EventSink};
 pub use interrupts::{Interrupts, IrqAction, IrqData, IrqIndex, IrqInfo, IrqInfoFlags, IrqMode, SetIrqs};
 pub use limits::Limits;
+pub use patience::Patience;
 pub use port::Port;
 pub use region::{RegionFlags, RegionIndex, RegionInfo};

@@ -16,6 +16,8 @@ pub struct Limits {
     pub detach_timeout: Duration,
     /// How long an access, an interrupt request or a reset may wait for the gate.
     pub access_timeout: Duration,
+    /// How long an attach may take, with the reset of a function that it finds frozen. A client waits for the answer.
+    pub attach_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             unmap_timeout: Duration::from_secs(4),
             detach_timeout: Duration::from_secs(4),
             access_timeout: Duration::from_secs(4),
+            attach_timeout: Duration::from_secs(3),
         }
     }
 }

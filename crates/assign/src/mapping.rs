@@ -17,6 +17,7 @@ use gate::{Deadline, ThreadToken};
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::{FileType, Stat, fstat, fstatfs};
 
+use crate::budget::Claim;
 use crate::error::{DmaError, Errno, RequestError};
 use crate::sigbus::{self, Guarded};
 
@@ -31,6 +32,8 @@ pub(crate) struct Mapping {
     held: AtomicUsize,
     released: AtomicBool,
     drain: Arc<Drain>,
+    /// Given back after the range has been unmapped.
+    _claim: Claim,
 }
 
 // SAFETY: the range belongs to no thread; all access to its bytes follows the rules of `dma::slice`, and
@@ -67,6 +70,7 @@ impl Mapping {
         len: u64,
         permissions: Permissions,
         drain: &Arc<Drain>,
+        claim: Claim,
     ) -> Result<Mapping, RequestError> {
         let stat = fstat(file)?;
         let mapped = check_file(file, &stat, offset, len)?;
@@ -103,6 +107,7 @@ impl Mapping {
             held: AtomicUsize::new(0),
             released: AtomicBool::new(false),
             drain: Arc::clone(drain),
+            _claim: claim,
         })
     }
 

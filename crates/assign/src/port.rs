@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gate::{Gate, Handle};
 use pci_core::ConfigSpace;
 
+use crate::budget::Budget;
 use crate::dma::DmaMap;
 use crate::event::{Event, EventSink};
 use crate::interrupts::Interrupts;
@@ -25,7 +26,7 @@ impl Port {
     pub fn new(gate: &Gate, config: Arc<ConfigSpace>, events: Arc<dyn EventSink>) -> Arc<Port> {
         Arc::new(Port {
             handle: gate.handle(),
-            dma: DmaMap::new(gate, Arc::clone(&config)),
+            dma: DmaMap::new(gate, Arc::clone(&config), &Budget::of_process()),
             interrupts: Interrupts::new(gate, gate.handle(), Arc::clone(&config)),
             gate: gate.clone(),
             config,

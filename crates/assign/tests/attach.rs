@@ -1,12 +1,17 @@
 //! Attaching, regions, reset, detaching.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 mod world;
 
-use std::time::Duration;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
-use assign::{AttachError, DmaAccess, DmaError, Event, Limits, RegionFlags};
-use gate::{Deadline, GateState, ThreadToken};
-use libc::{EINVAL, EIO, ENODEV};
+use assign::{
+    AttachError, DmaAccess, DmaError, DmaMapFlags, DmaMapRequest, Event, Limits, Patience, RegionFlags,
+};
+use gate::{AccessKind, Deadline, GateState, Reason, ThreadToken};
+use libc::{EBUSY, EINVAL, EIO, ENODEV, ETIMEDOUT};
 use pci_core::{Command, ResetKind};
 use world::*;
 
@@ -218,4 +223,120 @@ fn a_reset_keeps_mappings_wiring_and_command_vf_40() {
     assert_eq!(world.port.interrupts().mode(), Some(assign::IrqMode::Msi));
     assert_eq!(world.gate.status().state, GateState::Open);
     assert!(world.events.all().iter().any(|event| matches!(event, Event::Reset { .. })));
+}
+
+/// A function that a timed-out unmap has frozen and whose client has left, and what of its DMA is still in flight.
+fn frozen_by_an_unmap<T>(
+    token: &mut ThreadToken,
+    keep: impl FnOnce(&World, &ThreadToken) -> T,
+) -> (World, T) {
+    let world = World::with(Limits {
+        unmap_timeout: Duration::from_millis(20),
+        attach_timeout: Duration::from_millis(300),
+        detach_timeout: Duration::from_millis(20),
+        ..Limits::default()
+    });
+    let attached = world.attach(token);
+    world.map(token, RW, 0x1000, 0x1000, memory(0x1000)).unwrap();
+    let held = {
+        let pass = world.pass(token);
+        world.port.dma().resolve(&pass, 0x1000, 4, DmaAccess::ReadWrite).unwrap().hold()
+    };
+    let kept = keep(&world, token);
+    assert_eq!(errno(world.assignment.dma_unmap(token, 0x1000, 0x1000)), ETIMEDOUT);
+    attached.detach(token);
+    assert_eq!(world.gate.status().state, GateState::Frozen);
+    assert_eq!(refusal(&world, token), EBUSY, "its memory is still held");
+    drop(held);
+    (world, kept)
+}
+
+/// The errno with which an attach is refused.
+fn refusal(world: &World, token: &mut ThreadToken) -> i32 {
+    let Err(AttachError::Refused(error)) = world.assignment.attach(token) else {
+        panic!("the attach should be refused")
+    };
+    let told = Event::AttachRefused { reason: error.reason };
+    assert_eq!(world.events.all().last(), Some(&told));
+    assert!(!world.assignment.is_attached());
+    assert_eq!(world.gate.status().state, GateState::Frozen);
+    assert!(world.fake.resets.lock().is_empty());
+    error.errno.raw()
+}
+
+#[test]
+fn a_function_frozen_by_an_unmap_is_reset_for_the_next_client_once_its_dma_is_over() {
+    let mut token = ThreadToken::at_thread_entry();
+    let (world, ()) = frozen_by_an_unmap(&mut token, |_, _| ());
+    let attached = world.attach(&mut token);
+    assert_eq!(world.gate.status().state, GateState::Open);
+    assert_eq!(*world.fake.resets.lock(), [ResetKind::DeviceReset]);
+    assert!(world.events.all().iter().any(|event| matches!(event, Event::Reset { .. })));
+    let mut data = [0; 4];
+    world.assignment.region_read(&mut token, 0, 0, &mut data).unwrap();
+    assert_eq!(data, [0, 1, 2, 3]);
+    world.map(&mut token, RW, 0x1000, 0x1000, filled(0x1000, 7)).unwrap();
+    assert_eq!(world.read_guest(&token, 0x1000, 1), Ok(vec![7]));
+    // Only a frozen function is reset: the next client finds the device as this one left it.
+    attached.detach(&mut token);
+    world.attach(&mut token).detach(&mut token);
+    assert_eq!(world.fake.resets.lock().len(), 1);
+}
+
+#[test]
+fn a_frozen_function_with_a_command_still_in_flight_is_refused_and_can_be_had_later() {
+    let mut token = ThreadToken::at_thread_entry();
+    let (world, command) = frozen_by_an_unmap(&mut token, |world, token| {
+        world.pass(token).long(AccessKind::Dma, "a slow command")
+    });
+    assert_eq!(refusal(&world, &mut token), EBUSY);
+    drop(command);
+    world.attach(&mut token).detach(&mut token);
+}
+
+fn page() -> DmaMapRequest {
+    DmaMapRequest { flags: DmaMapFlags(RW), offset: 0, iova: 0, size: 0x1000, fd: None }
+}
+
+#[test]
+fn requests_behind_each_other_wait_as_long_as_one() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    const COUNT: u32 = 20;
+    let world = World::with(Limits { access_timeout: LIMIT, ..Limits::default() });
+    let blocked = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let consumer = scope.spawn(|| {
+            let mut token = ThreadToken::at_thread_entry();
+            let _attached = world.attach(&mut token);
+            blocked.wait();
+            blocked.wait();
+            let mut patience = Patience::new();
+            let begin = Instant::now();
+            for _ in 0..COUNT {
+                let mut requests = world.assignment.requests(&mut patience);
+                assert_eq!(errno(requests.region_write(&mut token, 0, 0, &[0; 4])), ETIMEDOUT);
+                assert_eq!(errno(requests.region_read(&mut token, 7, 0, &mut [0; 4])), ETIMEDOUT);
+                assert_eq!(errno(requests.region_write(&mut token, 7, 4, &[0; 2])), ETIMEDOUT);
+                assert_eq!(errno(requests.dma_map(&mut token, page())), ETIMEDOUT);
+            }
+            let together = begin.elapsed();
+            assert!(together >= LIMIT && together < LIMIT * COUNT, "{together:?}");
+            // All is answered: the next one has the whole time again.
+            patience.renew();
+            let begin = Instant::now();
+            let mut requests = world.assignment.requests(&mut patience);
+            assert_eq!(errno(requests.region_write(&mut token, 0, 0, &[0; 4])), ETIMEDOUT);
+            assert!(begin.elapsed() >= LIMIT);
+        });
+        blocked.wait();
+        let mut token = ThreadToken::at_thread_entry();
+        let quiesced =
+            world.gate.close(&mut token, Reason::Recovery, Deadline::after(Duration::from_secs(20))).unwrap();
+        blocked.wait();
+        // The gate stays closed until the consumer has finished.
+        while !consumer.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(quiesced);
+    });
 }

@@ -4,7 +4,7 @@
 mod world;
 
 use assign::{IrqInfoFlags, IrqMode};
-use gate::{AccessKind, ThreadToken};
+use gate::{AccessKind, GateState, Reason, ThreadToken};
 use libc::{EINVAL, ENOTTY};
 use pci_core::Command;
 use world::*;
@@ -321,4 +321,27 @@ fn a_full_eventfd_made_blocking_again_holds_nobody_up() {
     signal(&world, &token, 0);
     signal(&world, &token, 0);
     assert_eq!(world.port.interrupts().dropped(), 0, "delivered: its reader has yet to look");
+}
+
+#[test]
+fn who_waits_for_a_wiring_is_told_that_it_is_one() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    std::thread::scope(|scope| {
+        // A device inside keeps the closer waiting, and so in sight.
+        let inside = world.pass(&token);
+        scope.spawn(|| {
+            let mut token = ThreadToken::at_thread_entry();
+            world.irqs(&mut token, (MSI, 0, 1), EVENTFD | TRIGGER, &[], vec![new_eventfd()]).unwrap();
+        });
+        let reason = loop {
+            if let GateState::Blocked(reason) = world.gate.status().state {
+                break reason;
+            }
+            std::thread::yield_now();
+        };
+        drop(inside);
+        assert_eq!(reason, Reason::SetIrqs);
+        assert_eq!(reason.to_string(), "change of interrupts");
+    });
 }

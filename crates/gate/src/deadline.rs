@@ -31,6 +31,25 @@ impl Deadline {
     }
 }
 
+/// The end of a wait, worked out when the wait begins: a [`Deadline`], or a function that makes one, so that an access
+/// that need not wait reads no clock.
+pub trait Until {
+    /// The deadline. Asked for at most once, with nothing held, when the access was not let in at once.
+    fn deadline(self) -> Deadline;
+}
+
+impl Until for Deadline {
+    fn deadline(self) -> Deadline {
+        self
+    }
+}
+
+impl<F: FnOnce() -> Deadline> Until for F {
+    fn deadline(self) -> Deadline {
+        self()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use crate::pass::{LongPass, Pass, Place};
 use crate::state::Shared;
 use crate::sync::Arc;
 use crate::word::Word;
-use crate::{AccessKind, Deadline, Epoch, Refusal, Subscription, ThreadToken, Wake, barrier};
+use crate::{AccessKind, Deadline, Epoch, Refusal, Subscription, ThreadToken, Until, Wake, barrier};
 
 /// A consumer's side of a gate, bound to the epoch it was made in. Pins the gate's memory.
 #[derive(Clone)]
@@ -48,11 +48,11 @@ impl Handle {
         &'t self,
         token: &'t mut ThreadToken,
         kind: AccessKind,
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<Pass<'t>, Refusal> {
         let place = match self.occupy_first(token) {
             Some(place) => place,
-            None => self.occupy_waiting(token, deadline)?,
+            None => self.occupy_waiting(token, until.deadline())?,
         };
         Ok(Pass::new(&self.shared, token, place, self.expected, kind))
     }
@@ -66,10 +66,10 @@ impl Handle {
         token: &mut ThreadToken,
         kind: AccessKind,
         what: &'static str,
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<LongPass, Refusal> {
         // A short pass keeps closers out while the long one is written down.
-        let pass = self.enter(token, kind, deadline)?;
+        let pass = self.enter(token, kind, until)?;
         Ok(pass.long(kind, what))
     }
 

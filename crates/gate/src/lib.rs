@@ -43,7 +43,7 @@ mod word;
 
 pub use cell::GateCell;
 pub use close::{Quiesced, ShortQuiesced};
-pub use deadline::Deadline;
+pub use deadline::{Deadline, Until};
 pub use gate::Gate;
 pub use handle::Handle;
 pub use held::{Exclusive, Held};

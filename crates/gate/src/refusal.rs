@@ -35,10 +35,12 @@ pub enum Reason {
     OpsSwap,
     /// A DMA mapping is being removed or added.
     DmaUnmap,
+    /// Interrupts are being wired, or unwired, for the consumer.
+    SetIrqs,
 }
 
 impl Reason {
-    const ALL: [Reason; 7] = [
+    const ALL: [Reason; 8] = [
         Reason::Reset,
         Reason::PowerChange,
         Reason::Freeze,
@@ -46,6 +48,7 @@ impl Reason {
         Reason::Recovery,
         Reason::OpsSwap,
         Reason::DmaUnmap,
+        Reason::SetIrqs,
     ];
 
     pub(crate) fn code(self) -> u8 {
@@ -54,7 +57,7 @@ impl Reason {
 
     /// The reason of a code made by `code`; any other code reads as the last reason.
     pub(crate) fn from_code(code: u8) -> Reason {
-        *Reason::ALL.get(usize::from(code)).unwrap_or(&Reason::DmaUnmap)
+        *Reason::ALL.get(usize::from(code)).unwrap_or(&Reason::SetIrqs)
     }
 }
 
@@ -68,6 +71,7 @@ impl std::fmt::Display for Reason {
             Reason::Recovery => "recovery",
             Reason::OpsSwap => "exchange of the device",
             Reason::DmaUnmap => "change of DMA mappings",
+            Reason::SetIrqs => "change of interrupts",
         })
     }
 }

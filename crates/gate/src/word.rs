@@ -126,6 +126,7 @@ mod tests {
             Reason::Recovery,
             Reason::OpsSwap,
             Reason::DmaUnmap,
+            Reason::SetIrqs,
         ];
         let blocked = reasons.into_iter().map(Status::Blocked);
         for status in blocked.chain([Status::Open, Status::Frozen, Status::Gone]) {

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::dropped::{DropCounters, Dropped};
 use crate::error::{AccessError, ResetError};
 use crate::observe::{FunctionEvent, Observer};
-use gate::{AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, ThreadToken};
+use gate::{AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, ThreadToken, Until};
 use pci_spec::capability::pm::PowerState;
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl Function {
         self.dropped.snapshot()
     }
 
-    /// Reads configuration space; waits to the deadline while the function is blocked (CFG-09).
+    /// Reads configuration space; waits to `until` while the function is blocked (CFG-09).
     ///
     /// # Errors
     /// [`AccessError::Refused`] or [`AccessError::OutOfRange`]; `data` is then all-ones (CFG-03).
@@ -92,9 +92,9 @@ impl Function {
         token: &mut ThreadToken,
         offset: u16,
         data: &mut [u8],
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<(), AccessError> {
-        let read = self.enter_config(token, offset, data.len(), deadline);
+        let read = self.enter_config(token, offset, data.len(), until);
         match read {
             Ok(_pass) => {
                 self.config.read(offset, data);
@@ -139,7 +139,7 @@ impl Function {
         Ok(effects)
     }
 
-    /// Reads a BAR or the ROM; waits to the deadline while the function is blocked.
+    /// Reads a BAR or the ROM; waits to `until` while the function is blocked.
     ///
     /// # Errors
     /// [`AccessError`] says why it was not read; `data` is then all-ones (CFG-03).
@@ -149,9 +149,9 @@ impl Function {
         bar: BarIndex,
         offset: u64,
         data: &mut [u8],
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<(), AccessError> {
-        match self.enter_bar(token, bar, offset, data.len(), deadline) {
+        match self.enter_bar(token, bar, offset, data.len(), until) {
             Ok(pass) => {
                 self.device.read_bar(&pass, bar, offset, data);
                 Ok(())
@@ -164,7 +164,7 @@ impl Function {
         }
     }
 
-    /// Writes a BAR; waits to the deadline while the function is blocked.
+    /// Writes a BAR; waits to `until` while the function is blocked.
     ///
     /// # Errors
     /// [`AccessError`] says why the write was dropped.
@@ -174,12 +174,12 @@ impl Function {
         bar: BarIndex,
         offset: u64,
         data: &[u8],
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<(), AccessError> {
         let entered = if bar == BarIndex::ROM && self.config.window_size(bar).is_some() {
             Err(AccessError::ReadOnly)
         } else {
-            self.enter_bar(token, bar, offset, data.len(), deadline)
+            self.enter_bar(token, bar, offset, data.len(), until)
         };
         match entered {
             Ok(pass) => {
@@ -226,12 +226,12 @@ impl Function {
         token: &'t mut ThreadToken,
         offset: u16,
         length: usize,
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<Pass<'t>, AccessError> {
         if length > CONFIG_SIZE.saturating_sub(usize::from(offset)) {
             return Err(AccessError::OutOfRange);
         }
-        Ok(self.handle.enter(token, AccessKind::Config, deadline)?)
+        Ok(self.handle.enter(token, AccessKind::Config, until)?)
     }
 
     fn enter_bar<'t>(
@@ -240,14 +240,14 @@ impl Function {
         bar: BarIndex,
         offset: u64,
         length: usize,
-        deadline: Deadline,
+        until: impl Until,
     ) -> Result<Pass<'t>, AccessError> {
         let size = self.config.window_size(bar).ok_or(AccessError::NoWindow(bar))?;
         let room = size.checked_sub(offset).ok_or(AccessError::OutOfRange)?;
         if u64::try_from(length).map_or(true, |length| length > room) {
             return Err(AccessError::OutOfRange);
         }
-        let pass = self.handle.enter(token, AccessKind::Bar, deadline)?;
+        let pass = self.handle.enter(token, AccessKind::Bar, until)?;
         // Looked at inside: a reset that was waited for has cleared COMMAND.
         if self.config.decodes(bar) { Ok(pass) } else { Err(AccessError::MemoryDisabled(bar)) }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use assign::Limits;
 use fake::*;
-use gate::{Deadline, Reason, ThreadToken};
+use gate::{AccessKind, Deadline, Reason, ThreadToken};
 use rustix::io::Errno;
 use vfio_user::client::SharedMemory;
 use vfio_user::server::{SessionEnd, SessionOptions};
@@ -41,7 +41,7 @@ fn version_answers_with_what_this_side_takes_in_at_most_214_bytes() {
     assert!(reply.header.size <= 214, "{}", reply.header.size);
     assert_eq!(reply.payload[..4], [0, 0, 1, 0]);
     let text = std::str::from_utf8(&reply.payload[4..]).unwrap();
-    for capability in ["\"max_msg_fds\":64", "\"max_data_xfer_size\":1048576", "\"pgsizes\":4096"] {
+    for capability in ["\"max_msg_fds\":16", "\"max_data_xfer_size\":1048576", "\"pgsizes\":4096"] {
         assert!(text.contains(capability), "{text}");
     }
     assert!(text.ends_with("}\0"));
@@ -414,6 +414,65 @@ fn an_access_to_a_blocked_function_is_answered_at_its_deadline() {
     assert!(begin.elapsed() >= 4 * access_timeout);
     drop(quiesced);
     raw.assert_alive();
+}
+
+#[test]
+fn a_read_behind_posted_writes_to_a_blocked_function_is_answered_in_the_time_of_one_access() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let fixture = Fixture::with_limits(Limits { access_timeout: LIMIT, ..Limits::default() });
+    let (client, session) = fixture.serve();
+    let mut raw = Raw::negotiated(client);
+    let mut token = ThreadToken::at_thread_entry();
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let quiesced = fixture.gate.close(&mut token, Reason::Recovery, deadline).unwrap();
+    let write = posted(1, 10, &write_payload(0, 0x40, &[1; 4]));
+    let begin = Instant::now();
+    // Two in one packet; the others when the first has begun to wait, so that they are received after it.
+    raw.send(&[write.clone(), write.clone()].concat(), &[]);
+    while fixture.gate.status().waiting_accesses == 0 {
+        std::thread::yield_now();
+    }
+    for _ in 0..3 {
+        raw.send(&write, &[]);
+    }
+    raw.send(&message(2, 3, &unmap_payload(0, 0x1000, 0x1000)), &[]);
+    raw.send(&message(3, 9, &access(0, 0, 4, &[])), &[]);
+    assert_eq!(raw.receive().errno(), Errno::NOENT.raw_os_error());
+    assert_eq!(raw.receive().errno(), ETIMEDOUT);
+    let waited = begin.elapsed();
+    assert!(waited >= LIMIT && waited < LIMIT * 2, "{waited:?}");
+    // All is answered, so what comes now has the whole time again.
+    let begin = Instant::now();
+    assert_eq!(raw.call(9, &access(0, 0, 4, &[])).errno(), ETIMEDOUT);
+    assert!(begin.elapsed() >= LIMIT);
+    drop(quiesced);
+    raw.assert_alive();
+    drop(raw);
+    assert_eq!(session.report().posted_failures, 5);
+}
+
+#[test]
+fn a_function_frozen_by_an_unmap_is_refused_at_version_until_its_dma_is_over() {
+    let limits = Limits {
+        unmap_timeout: Duration::from_millis(20),
+        attach_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let fixture = Fixture::with_limits(limits);
+    let token = ThreadToken::at_thread_entry();
+    let command = {
+        let handle = fixture.gate.handle();
+        let pass = handle.try_enter(&token, AccessKind::Dma).unwrap();
+        pass.long(AccessKind::Dma, "a slow command")
+    };
+    assert!(fixture.gate.freeze());
+    let (client, session) = fixture.serve();
+    assert_eq!(Raw::new(client).call(1, &version("{}")).errno(), EBUSY);
+    assert_eq!(session.report().end, SessionEnd::Refused(Errno::BUSY));
+    drop(command);
+    let (client, _session) = fixture.serve();
+    Raw::negotiated(client).assert_alive();
+    assert_eq!(fixture.device.resets.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -158,3 +158,54 @@ fn clients_that_break_the_protocol_do_not_keep_the_next_one_out() {
     }
     server.end();
 }
+
+#[test]
+fn one_thread_serves_many_functions_and_each_has_one_client() {
+    let mut token = ThreadToken::at_thread_entry();
+    let directory = tempfile::tempdir().unwrap();
+    let options = ServerOptions { refusal_timeout: Duration::from_secs(30), ..Default::default() };
+    let fixtures: Vec<_> = (0..5).map(|_| Fixture::new()).collect();
+    let servers: Vec<_> = fixtures
+        .iter()
+        .enumerate()
+        .map(|(nth, fixture)| {
+            let path = directory.path().join(nth.to_string());
+            Server::bind(path, Arc::clone(&fixture.assignment), options).unwrap()
+        })
+        .collect();
+    let paths: Vec<_> = servers.iter().map(|server| server.path().to_owned()).collect();
+    let stop = Stop::new().unwrap();
+    let switch = stop.clone();
+    let thread = std::thread::spawn(move || {
+        let mut token = ThreadToken::at_thread_entry();
+        Server::run_all(&servers, &mut token, &switch).unwrap();
+    });
+    let mut connect = |nth: usize| {
+        Client::connect(&mut token, &paths[nth], ClientOptions { timeout: Duration::from_secs(60) })
+    };
+    // Connections that say nothing, at every door and more than one takes at a time.
+    let silent: Vec<_> =
+        paths.iter().flat_map(|path| (0..20).map(move |_| UnixStream::connect(path).unwrap())).collect();
+    let mut clients: Vec<_> = (0..5).map(|nth| connect(nth).unwrap()).collect();
+    for nth in 0..5 {
+        let refused = connect(nth);
+        assert!(matches!(refused, Err(ClientError::Refused { errno: Errno::BUSY, .. })), "{nth}");
+    }
+    // One leaves; its place, and no other, is free.
+    drop(clients.remove(2));
+    clients.push(connect(2).unwrap());
+    assert!(connect(3).is_err());
+    for client in &mut clients {
+        assert_eq!(identity(client, &mut token), [0x34, 0x12, 0xe8, 0x11]);
+    }
+    // A write reaches the function it was meant for.
+    clients[1].region_write(&mut token, 0, 0x40, &[7; 4]).unwrap();
+    let mut found = [0; 4];
+    clients[0].region_read(&mut token, 0, 0x40, &mut found).unwrap();
+    assert_eq!(found, [0; 4]);
+    stop.stop();
+    thread.join().unwrap();
+    assert!(paths.iter().all(|path| !path.exists()));
+    assert!(fixtures.iter().all(|fixture| !fixture.assignment.is_attached()));
+    drop(silent);
+}

@@ -10,7 +10,7 @@
 //! thread, a wait, `mmap` or `munmap`. It may be taken under `ShortQuiesced` (gate before control).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use gate::{CloseError, Deadline, Gate, GateCell, Pass, Reason, ThreadToken};
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use pci_spec::Command;
 use super::request::{DmaMapRequest, check_range};
 use super::slice::GuestSlice;
 use super::table::{DmaAccess, Entry, Table};
+use crate::budget::{Budget, Share};
 use crate::error::{DmaError, Errno, RequestError};
 use crate::limits::Limits;
 use crate::mapping::{Drain, Mapping};
@@ -32,12 +33,16 @@ pub struct DmaMap {
     /// The truth, by address. A leaf lock; see the module's head.
     control: Mutex<Control>,
     drain: Arc<Drain>,
+    /// This function's part of the process's mappings.
+    share: Arc<Share>,
 }
 
 #[derive(Default)]
 struct Control {
     entries: BTreeMap<u64, Entry>,
     bytes: u64,
+    /// Mappings that left the map while I/O held them; those that are gone by now are swept out at the next addition.
+    orphans: Vec<Weak<Mapping>>,
 }
 
 /// What became of mappings that were taken out.
@@ -60,13 +65,14 @@ impl Unmapped {
 }
 
 impl DmaMap {
-    pub(crate) fn new(gate: &Gate, config: Arc<ConfigSpace>) -> DmaMap {
+    pub(crate) fn new(gate: &Gate, config: Arc<ConfigSpace>, budget: &Arc<Budget>) -> DmaMap {
         DmaMap {
             gate: gate.clone(),
             config,
             table: GateCell::new(gate, Table::default()),
             control: Mutex::default(),
             drain: Arc::default(),
+            share: budget.share(),
         }
     }
 
@@ -158,6 +164,7 @@ impl DmaMap {
         token: &mut ThreadToken,
         request: DmaMapRequest,
         limits: &Limits,
+        deadline: Deadline,
     ) -> Result<(), RequestError> {
         let permissions = request.validate()?;
         let DmaMapRequest { offset, iova, size, fd, .. } = request;
@@ -166,7 +173,10 @@ impl DmaMap {
         self.control.lock().admit(iova, end, fd.is_some(), limits)?;
         let has_memory = fd.is_some();
         let mapping = match fd {
-            Some(file) => Some(Arc::new(Mapping::new(&file, offset, size, permissions, &self.drain)?)),
+            Some(file) => {
+                let claim = self.share.claim()?;
+                Some(Arc::new(Mapping::new(&file, offset, size, permissions, &self.drain, claim)?))
+            }
             None => None,
         };
         let entry = Entry { iova, end, permissions, mapping };
@@ -175,7 +185,7 @@ impl DmaMap {
             control.admit(iova, end, has_memory, limits)?;
             control.insert(entry);
         }
-        let published = self.publish(token, Deadline::after(limits.access_timeout));
+        let published = self.publish(token, deadline);
         published.map_err(|error| {
             let entry = self.control.lock().remove(iova);
             if let Some(mapping) = entry.and_then(|entry| entry.mapping) {
@@ -231,13 +241,20 @@ impl DmaMap {
             mapping.sever();
             if held > 0 {
                 orphans.push((entry.iova, entry.size(), held));
+                self.control.lock().remember_orphan(mapping);
             }
         }
         Unmapped { count: removed.len(), orphans, pass_stuck }
     }
 
+    /// Waits until no I/O holds memory that has left the map. False: some still does.
+    pub(crate) fn wait_for_orphans(&self, token: &mut ThreadToken, deadline: Deadline) -> bool {
+        let orphans: Vec<_> = self.control.lock().orphans.iter().filter_map(Weak::upgrade).collect();
+        self.drain.wait(token, &orphans, deadline)
+    }
+
     /// Makes the truth what the device sees.
-    fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
+    pub(crate) fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
         let mut closed = self.gate.close_short(token, Reason::DmaUnmap, deadline)?;
         let table = self.control.lock().table();
         let old = self.table.replace(&mut closed, table);
@@ -278,6 +295,11 @@ impl Control {
         let entry = self.entries.remove(&iova)?;
         self.bytes -= entry.mapped_bytes();
         Some(entry)
+    }
+
+    fn remember_orphan(&mut self, mapping: &Arc<Mapping>) {
+        self.orphans.retain(|orphan| orphan.strong_count() > 0);
+        self.orphans.push(Arc::downgrade(mapping));
     }
 
     fn remove_range(&mut self, iova: u64, end: u64) -> Result<Vec<Entry>, RequestError> {

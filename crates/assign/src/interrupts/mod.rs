@@ -309,7 +309,7 @@ impl Interrupts {
     }
 
     fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
-        let mut closed = self.gate.close_short(token, Reason::DmaUnmap, deadline)?;
+        let mut closed = self.gate.close_short(token, Reason::SetIrqs, deadline)?;
         let wiring = self.control.lock().clone();
         self.mode.store(mode_code(wiring.mode), Ordering::Relaxed);
         let old = self.wiring.replace(&mut closed, wiring);

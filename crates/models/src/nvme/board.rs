@@ -11,6 +11,8 @@ pub(super) struct Board {
     pub(super) registers: Registers,
     pub(super) doorbells: DoorbellPage,
     line: AtomicBool,
+    /// The level that the port was last told, or is being told.
+    shown: AtomicBool,
 }
 
 impl Board {
@@ -18,7 +20,8 @@ impl Board {
     /// No descriptor or no memory for the doorbell page.
     pub(super) fn new() -> rustix::io::Result<Self> {
         let doorbells = DoorbellPage::new()?;
-        Ok(Self { registers: Registers::default(), doorbells, line: AtomicBool::new(false) })
+        let (line, shown) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { registers: Registers::default(), doorbells, line, shown })
     }
 
     /// Sets the level that INTx ought to have, under the engine's lock; says whether it changed.
@@ -29,5 +32,16 @@ impl Board {
     /// The level that INTx ought to have.
     pub(super) fn line(&self) -> bool {
         self.line.load(Ordering::Acquire)
+    }
+
+    /// Notes a level before the port is told.
+    pub(super) fn show_line(&self, level: bool) {
+        self.shown.store(level, Ordering::Release);
+    }
+
+    /// Whether an interrupt may have been signalled. False while the worker has decided to raise the line but has
+    /// not come to do it: whoever lowered it then would swallow the signal.
+    pub(super) fn line_is_shown(&self) -> bool {
+        self.shown.load(Ordering::Acquire)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use gate::{Pass, Quiesced};
 use nvme_spec::Doorbell;
@@ -28,7 +29,9 @@ pub struct Controller {
     style: InterruptStyle,
     /// No thread: somebody gives the turns.
     by_hand: bool,
-    /// Leaf lock: taken with no other lock held, for starting the thread and for ending it.
+    /// Rank 75: a leaf, taken under the pass of a register write and never under the engine's lock, for starting the
+    /// thread once. A mutex, because two register writes may enable the controller at once, and starting is a system
+    /// call that has a result to keep.
     worker: Mutex<Option<Worker>>,
 }
 
@@ -52,8 +55,17 @@ impl Controller {
             return;
         };
         board.doorbells.store(doorbell, value);
-        if let (InterruptStyle::Intx, Doorbell::CompletionHead(qid)) = (self.style, doorbell) {
-            self.shared.with_engine(pass, out, |engine, out| engine.acknowledge(qid, value, out));
+        if self.style == InterruptStyle::Intx {
+            match doorbell {
+                Doorbell::CompletionHead(qid) => {
+                    self.shared.with_engine(pass, out, |engine, out| engine.acknowledge(qid, value, out));
+                }
+                Doorbell::SubmissionTail(_) if board.line_is_shown() => {
+                    let now = Instant::now();
+                    self.shared.with_engine(pass, out, |engine, out| engine.hold_line(now, out));
+                }
+                Doorbell::SubmissionTail(_) => {}
+            }
         }
         out.wake = true;
     }

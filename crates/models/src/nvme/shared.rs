@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use assign::Port;
 use gate::{AccessKind, Held, Pass, ThreadToken};
@@ -21,9 +22,10 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) port: Arc<Port>,
     pub(super) board: Arc<Board>,
-    /// Rank: below a pass or proof of this function's gate, above nothing that could wait. Held for one turn of the
-    /// worker or one register write. The worker and register writes are its only users; uncontended it costs a
-    /// turn about 16 ns.
+    /// Rank 55: taken under a pass or proof of this function's gate, or with nothing held. Letting go of guest memory
+    /// under it may take the DMA map's drain lock, a leaf; long passes are taken and let go outside.
+    /// A mutex, because a turn and a register write change many things at once (queues, slots, phase). Held for one
+    /// turn of the worker or one register write, its only users; uncontended it costs a turn about 16 ns.
     engine: Mutex<Engine>,
     pub(super) waker: Arc<Waker>,
     pub(super) stop: AtomicBool,
@@ -75,7 +77,13 @@ impl Shared {
 
     /// One turn of the worker, under its pass. Says whether there was work.
     pub(super) fn turn(&self, pass: &Pass<'_>, out: &mut Outbox) -> bool {
-        let worked = self.with_engine(pass, out, |engine, out| engine.turn(&mut self.cx(pass, out)));
+        let worked = self.with_engine(pass, out, |engine, out| {
+            // The clock is read only while INTx is held low.
+            if engine.hold_end().is_some() {
+                engine.end_hold(Instant::now(), out);
+            }
+            engine.turn(&mut self.cx(pass, out))
+        });
         self.signal(pass, out);
         worked
     }
@@ -94,6 +102,12 @@ impl Shared {
             Ok(pass) => refused || self.engine.lock().has_work(&mut self.cx(&pass, out)),
             Err(_) => !refused,
         }
+    }
+
+    /// How long the worker may park without missing the end of a hold of INTx; at most `longest`.
+    pub(super) fn shorten_park(&self, longest: Duration) -> Duration {
+        let end = self.engine.lock().hold_end();
+        end.map_or(longest, |end| end.saturating_duration_since(Instant::now()).min(longest))
     }
 
     /// Raises the interrupts that were decided on.
@@ -127,6 +141,7 @@ impl Shared {
     fn follow_line(&self, held: &impl Held) {
         loop {
             let level = self.board.line();
+            self.board.show_line(level);
             self.port.interrupts().set_intx(held, level);
             if self.board.line() == level {
                 break;

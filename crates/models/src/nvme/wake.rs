@@ -38,18 +38,17 @@ impl Waker {
         }
     }
 
-    /// Parks until [`Waker::notify`], until `other` is readable, or for at most `longest`. Does not park if `ready`,
-    /// asked after the flag is up, says that there is something to do.
+    /// Parks until [`Waker::notify`], until `other` is readable, or for as long as `look` says. It is asked after the
+    /// flag is up, so that it cannot miss what it is not woken for; `None`: there is something to do.
     pub(super) fn park(
         &self,
         token: &mut ThreadToken,
         other: Option<BorrowedFd<'_>>,
-        longest: Duration,
-        ready: impl FnOnce(&ThreadToken) -> bool,
+        look: impl FnOnce(&ThreadToken) -> Option<Duration>,
     ) {
         self.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if !ready(token) {
+        if let Some(longest) = look(token) {
             let timeout = Timespec::try_from(longest).ok();
             let event = PollFd::new(&self.event, PollFlags::IN);
             let woken = |fds: &[PollFd<'_>]| fds.first().is_some_and(|fd| !fd.revents().is_empty());
@@ -93,7 +92,7 @@ mod tests {
         let mut token = ThreadToken::at_thread_entry();
         let waker = Waker::new().unwrap();
         let before = std::time::Instant::now();
-        waker.park(&mut token, None, LONG, |_| true);
+        waker.park(&mut token, None, |_| None);
         assert!(before.elapsed() < LONG / 2);
     }
 
@@ -115,7 +114,7 @@ mod tests {
         let mut seen = 0;
         while seen < 2000 {
             let before = std::time::Instant::now();
-            waker.park(&mut token, None, LONG, |_| work.load(Ordering::Acquire) != 0);
+            waker.park(&mut token, None, |_| (work.load(Ordering::Acquire) == 0).then_some(LONG));
             assert!(before.elapsed() < LONG, "a wake-up was lost");
             let round = work.swap(0, Ordering::AcqRel);
             assert!(round == 0 || round == seen + 1);

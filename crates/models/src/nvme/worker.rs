@@ -162,7 +162,13 @@ impl Loop<'_> {
             longest = RETRY;
         }
         let out = &mut self.out;
-        shared.waker.park(token, ring.map(Ring::fd), longest, |token| shared.has_work(token, out, refused));
+        shared.waker.park(token, ring.map(Ring::fd), |token| {
+            if shared.has_work(token, out, refused) {
+                return None;
+            }
+            // A hold that ends while the gate is closed is looked at when it has reopened.
+            Some(if refused { longest } else { shared.shorten_park(longest) })
+        });
     }
 
     /// Waits, within bounds, for what is in flight, and brings what was written to the disk.
@@ -174,7 +180,7 @@ impl Loop<'_> {
                 self.shared.take_in(&mut self.out);
                 ring.submit();
                 if ring.is_busy() {
-                    self.shared.waker.park(token, Some(ring.fd()), RETRY, |_| false);
+                    self.shared.waker.park(token, Some(ring.fd()), |_| Some(RETRY));
                 }
             }
         }

@@ -341,6 +341,15 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Ends the automatic mask of INTx, as a client does when it takes an interrupt as served.
+    pub(crate) fn unmask_intx(&mut self) {
+        let (action, data) = (IrqAction::Unmask, IrqData::None);
+        let request = SetIrqs { index: 0, start: 0, count: 1, action, data };
+        self.assignment.set_irqs(&mut self.token, request).unwrap();
+    }
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         self.detach();

@@ -1,5 +1,7 @@
 //! MSI, MSI-X and INTx; masks; asynchronous events.
 
+use std::time::{Duration, Instant};
+
 use models::nvme::{Backing, Config, InterruptStyle};
 use nvme_spec::event::Event;
 use nvme_spec::register::{INTMC, INTMS};
@@ -77,6 +79,29 @@ fn intx_is_a_level_that_follows_the_completion_queues_and_the_mask() {
     assert!(asserted(&mut guest), "unmasked");
     assert_ok(&guest.complete(&mut pair));
     assert!(!asserted(&mut guest), "acknowledged: the line is down before the doorbell write is over");
+}
+
+#[test]
+fn a_guest_that_misses_intx_while_it_submits_is_interrupted_again_by_the_worker() {
+    // NVMe has no such time; this is the model's own.
+    const GRACE: Duration = Duration::from_millis(10);
+    let mut guest = guest(InterruptStyle::Intx);
+    let event = guest.listen(0);
+    let mut pair = guest.make_pair(1, 16, 0);
+    // The interrupts of the admin queue are served: the line is low.
+    signalled(&event);
+    guest.unmask_intx();
+    guest.submit(&mut pair, entry(NvmOpcode::Flush.code(), 1));
+    guest.wait("the interrupt", |_| signalled(&event) > 0);
+    let submitted = Instant::now();
+    guest.submit(&mut pair, entry(NvmOpcode::Flush.code(), 1));
+    guest.unmask_intx();
+    guest.wait("the interrupt again", |_| signalled(&event) > 0);
+    let waited = submitted.elapsed();
+    assert!(waited >= GRACE, "signalled for nothing after {waited:?}");
+    assert!(waited < GRACE * 200, "the worker overslept: {waited:?}");
+    assert_ok(&guest.complete(&mut pair));
+    assert_ok(&guest.complete(&mut pair));
 }
 
 #[test]

@@ -91,6 +91,13 @@ impl Inbox {
         self.start == self.end && self.skipping.is_none()
     }
 
+    /// A whole message is there.
+    pub fn has_frame(&self) -> bool {
+        let waiting = self.buffer.get(self.start..self.end).unwrap_or(&[]);
+        let whole = |header: Header| header.size as usize <= waiting.len();
+        self.skipping.is_none() && Header::parse(waiting).is_some_and(whole)
+    }
+
     /// The payload of a message taken since the last receive.
     #[inline]
     pub fn payload(&self, message: &Message) -> &[u8] {

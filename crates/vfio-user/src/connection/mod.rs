@@ -107,6 +107,11 @@ impl Connection {
         }
     }
 
+    /// Whether something has arrived that [`Connection::next`] would act on without waiting for the peer.
+    pub fn has_more(&self) -> bool {
+        self.inbox.has_frame() || socket::has_input(&self.socket)
+    }
+
     fn receive(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
         if self.inbox.is_between_messages() && self.unfinished.is_none() {
             return socket::receive(&self.socket, token, &mut self.inbox, None);
@@ -153,5 +158,33 @@ impl Connection {
         let result = socket::send(&self.socket, token, self.outbox.bytes(), fds, self.limits.send_timeout);
         self.outbox.clear();
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Command, Header, HeaderFlags};
+    use std::io::Write;
+    use zerocopy::IntoBytes;
+
+    /// What the first receive of a message of this size, all of which has been sent, leads to.
+    fn receive(message_timeout: Duration, payload: usize) -> Result<Frame, ConnectionError> {
+        let (mut peer, socket) = UnixStream::pair().unwrap();
+        let header = Header::command(1, Command::RegionWrite, payload, HeaderFlags::empty());
+        peer.write_all(&[header.as_bytes(), &vec![0; payload]].concat()).unwrap();
+        let limits =
+            ConnectionLimits { message_size: 1 << 20, message_timeout, send_timeout: Duration::ZERO };
+        Connection::new(socket, limits).next(&mut ThreadToken::at_thread_entry())
+    }
+
+    #[test]
+    fn a_message_past_its_time_is_given_up_even_if_its_next_bytes_are_there() {
+        const PAYLOAD: usize = 64 << 10;
+        assert!(matches!(receive(Duration::from_secs(60), PAYLOAD), Ok(Frame::Message(_))));
+        // More than one receive takes, so its time, which is none, has passed before the second.
+        assert_eq!(receive(Duration::ZERO, PAYLOAD).err(), Some(ConnectionError::ReceiveTimedOut));
+        // What comes whole has not begun to take time.
+        assert!(matches!(receive(Duration::ZERO, 4), Ok(Frame::Message(_))));
     }
 }

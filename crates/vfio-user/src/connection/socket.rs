@@ -110,6 +110,13 @@ fn send_once(socket: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Resul
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
 }
 
+/// Bytes have come, or the end of the stream, that have not been received.
+pub(super) fn has_input(socket: &UnixStream) -> bool {
+    let now = Timespec::default();
+    // A failure shows at the next receive.
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
 /// Waits until the socket is ready or broken; false when the deadline has passed.
 #[cold]
 fn wait(

@@ -60,6 +60,10 @@ impl Candidates {
         self.list.push(Candidate { stream, deadline: Deadline::after(self.timeout), parked: false });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The sockets to be watched for input.
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.list.iter().filter(|candidate| !candidate.parked).map(|candidate| candidate.stream.as_fd())

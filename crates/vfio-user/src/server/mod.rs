@@ -2,21 +2,25 @@
 //!
 //! * [`Session`] is the conversation with one client: it negotiates, translates each command into a call on the
 //!   assignment and each outcome into a reply. It runs on any connected stream, without a [`Server`].
-//! * [`Server`] owns the socket file, accepts clients and gives each its session.
+//! * [`Server`] owns the socket file. [`Server::run_all`] accepts the clients of any number of them and gives each its
+//!   session.
 //! * [`Stop`] ends a server from another thread.
 //!
 //! One client has a function at a time. A second one gets an `EBUSY` reply to its `VERSION`, and the first
 //! notices nothing. When a client leaves, its memory and eventfds are dropped, the state of the device is kept,
-//! and the next client is served.
+//! and the next client is served. A function that its last client left frozen is reset for the next one, and while that
+//! cannot be done, since what was in flight has not ended, `VERSION` gets an `EBUSY` reply.
 //!
 //! What it does not do: it sends no `DMA_READ` or `DMA_WRITE` (a request in the middle of a client's own
 //! deadlocks QEMU), and it offers neither migration nor a twin socket.
 //!
 //! # Concurrency
-//! [`Server::run`] keeps its thread for accepting and refusing, and runs the session on a thread of its own, which
+//! [`Server::run_all`] keeps its thread for accepting and refusing, and runs each session on a thread of its own, which
 //! exists only while there is a client. The two share nothing but the client's socket, which the first shuts down
-//! to end the second. No lock is taken here.
+//! to end the second, and a flag by which the second says that it has ended. No lock is taken here.
 
+mod acceptor;
+mod active;
 mod bind;
 mod candidates;
 mod listener;

@@ -33,7 +33,8 @@ impl Session<'_> {
         let outbox = &mut self.connection.outbox;
         let room = outbox.draft(HEAD + length)?;
         let (head, data) = room.split_at_mut_checked(HEAD).ok_or(Errno::NOMEM)?;
-        self.assignment.region_read(token, access.region, access.offset, data).map_err(errno)?;
+        let mut requests = self.assignment.requests(&mut self.patience);
+        requests.region_read(token, access.region, access.offset, data).map_err(errno)?;
         if header.no_reply() {
             return Ok(());
         }

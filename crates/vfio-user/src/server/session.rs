@@ -5,13 +5,17 @@
 //! whose size cannot be stepped over ends the session. A *posted* command (No_reply) is never answered; its
 //! failure is counted in the [`SessionReport`].
 //!
+//! A client counts the time of a command from when it sent it. So commands that wait behind each other share the time
+//! that one may take, from the first that has to wait until all that had arrived is answered ([`Patience`]).
+//!
 //! Replies to region accesses that arrived together leave together. Before any other command, which may take
 //! long, replies that wait are sent.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
-use assign::{Assignment, Attached, DmaMapFlags, DmaMapRequest, RequestError, SetIrqs};
+use assign::{Assignment, Attached, DmaMapFlags, DmaMapRequest, Patience, RequestError, Requests, SetIrqs};
 use gate::{Deadline, ThreadToken};
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
@@ -61,6 +65,8 @@ pub struct Session<'a> {
     pub(super) attached: Option<Attached>,
     /// Descriptors that the client takes in one message.
     pub(super) client_fds: u32,
+    /// The time that the commands which have arrived share.
+    pub(super) patience: Patience,
     report: SessionReport,
 }
 
@@ -83,6 +89,7 @@ impl Session<'_> {
             connection: Connection::new(stream, options.limits()),
             attached: None,
             client_fds: 0,
+            patience: Patience::new(),
             report,
         };
         let end = match session.negotiate(token) {
@@ -121,6 +128,9 @@ impl Session<'_> {
     /// The next message that is whole and a command. Others are answered here.
     #[inline]
     pub(super) fn receive(&mut self, token: &mut ThreadToken) -> Result<Message, SessionEnd> {
+        if self.patience.is_running() {
+            self.renew_patience();
+        }
         loop {
             let (header, errno) = match self.connection.next(token)? {
                 Frame::Message(message) => {
@@ -141,6 +151,21 @@ impl Session<'_> {
             };
             self.settle(&header, Err(errno))?;
         }
+    }
+
+    /// A command had to wait. Those that arrived meanwhile have no time of their own, wherever they are: the time starts
+    /// anew when there are none.
+    #[cold]
+    fn renew_patience(&mut self) {
+        if !self.connection.has_more() {
+            self.patience.renew();
+        }
+    }
+
+    /// The function, for a command whose time is that of all that have arrived.
+    #[inline]
+    fn requests(&mut self) -> Requests<'_> {
+        self.assignment.requests(&mut self.patience)
     }
 
     /// Answers a command that failed; one that succeeded has answered.
@@ -180,12 +205,13 @@ impl Session<'_> {
         match Request::parse(header.command, payload, self.options.max_data())? {
             Request::RegionRead(access) => self.region_read(token, &header, access),
             Request::RegionWrite(access, data) => {
-                let written = self.assignment.region_write(token, access.region, access.offset, data);
-                written.map_err(errno)?;
+                let mut requests = self.assignment.requests(&mut self.patience);
+                requests.region_write(token, access.region, access.offset, data).map_err(errno)?;
                 self.reply(&header, &[access.as_bytes()])
             }
             Request::RegionWriteMulti(writes) => {
-                let done = write_multi(self.assignment, token, writes)?;
+                let limit = self.assignment.limits().access_timeout;
+                let done = write_multi(self.assignment.requests(&mut self.patience), token, writes, limit)?;
                 self.reply(&header, &[done.as_bytes()])
             }
             _ => self.execute_slow(token, message),
@@ -202,15 +228,15 @@ impl Session<'_> {
         let payload = self.connection.inbox.payload(&message);
         match Request::parse(header.command, payload, self.options.max_data())? {
             Request::DmaMap(map) => {
-                self.assignment.dma_map(token, map_request(map, fds)?).map_err(errno)?;
+                self.requests().dma_map(token, map_request(map, fds)?).map_err(errno)?;
                 self.reply(&header, &[])
             }
             Request::DmaUnmap(unmap) => {
-                self.assignment.dma_unmap(token, unmap.address, unmap.size).map_err(errno)?;
+                self.requests().dma_unmap(token, unmap.address, unmap.size).map_err(errno)?;
                 self.reply(&header, &[unmap.as_bytes()])
             }
             Request::DmaUnmapAll(unmap) => {
-                self.assignment.dma_unmap_all(token).map_err(errno)?;
+                self.requests().dma_unmap_all(token).map_err(errno)?;
                 self.reply(&header, &[unmap.as_bytes()])
             }
             Request::DeviceInfo(_) => {
@@ -225,11 +251,12 @@ impl Session<'_> {
             }
             Request::SetIrqs(set, data) => {
                 let set = SetIrqs::decode(set.index, set.start, set.count, set.flags, data, fds);
-                self.assignment.set_irqs(token, set.map_err(errno)?).map_err(errno)?;
+                let mut requests = self.assignment.requests(&mut self.patience);
+                requests.set_irqs(token, set.map_err(errno)?).map_err(errno)?;
                 self.reply(&header, &[])
             }
             Request::DeviceReset => {
-                self.assignment.reset(token).map_err(errno)?;
+                self.requests().reset(token).map_err(errno)?;
                 self.reply(&header, &[])
             }
             // No region has ioeventfds or ioregionfds.
@@ -272,11 +299,16 @@ fn map_request(map: DmaMap, fds: Vec<std::os::fd::OwnedFd>) -> Result<DmaMapRequ
 
 /// Carries out writes in order until one fails or they have taken as long as one access may; gives how many were
 /// done. The first one's failure is the whole message's.
-fn write_multi(assignment: &Assignment, token: &mut ThreadToken, writes: &[u8]) -> Result<u64, Errno> {
-    let deadline = Deadline::after(assignment.limits().access_timeout);
+fn write_multi(
+    mut requests: Requests<'_>,
+    token: &mut ThreadToken,
+    writes: &[u8],
+    limit: Duration,
+) -> Result<u64, Errno> {
+    let deadline = Deadline::after(limit);
     let mut done = 0;
     for write in MultiWrite::each(writes) {
-        match assignment.region_write(token, write.region, write.offset, write.bytes()) {
+        match requests.region_write(token, write.region, write.offset, write.bytes()) {
             Ok(()) => done += 1,
             Err(error) if done == 0 => return Err(errno(error)),
             Err(_) => break,

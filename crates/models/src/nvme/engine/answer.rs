@@ -59,13 +59,14 @@ impl Engine {
         self.answer(cx, qid, cid, Err(status));
     }
 
-    /// Notes a failure in the error log; the status then says that there is more.
+    /// Notes a failure in the error log, as the host is told it: the status says that there is more in the log.
     fn record(&mut self, sq: u16, cid: u16, status: Status, nsid: u32, lba: u64) -> Status {
         if status.is(Status::ABORT_REQUESTED) {
             return status;
         }
+        let status = status.with_more(true).with_dnr(is_final(status));
         self.admin.errors.record(&Fault { command: Some((sq, cid)), status, nsid, lba });
-        status.with_more(true)
+        status
     }
 
     /// Posts the outcomes that wait.
@@ -158,18 +159,6 @@ impl Engine {
         out.vectors |= self.masked_vectors & !masked;
         self.masked_vectors &= masked;
         self.update_line(out);
-    }
-
-    /// Works out the level of INTx: asserted while an interrupting queue holds completions that the host has not
-    /// acknowledged. NVMe 1.4 s7.5.1.1 *Pin Based, Single MSI, and Multiple MSI Behavior*.
-    pub(super) fn update_line(&mut self, out: &mut Outbox) {
-        if self.style != InterruptStyle::Intx {
-            return;
-        }
-        let masked = self.board.registers.interrupt_mask() & 1 != 0;
-        let level =
-            !masked && self.queues.completions().any(|queue| queue.vector.is_some() && queue.unread() > 0);
-        out.line_changed |= self.board.set_line(level);
     }
 }
 

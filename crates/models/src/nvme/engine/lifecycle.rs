@@ -49,17 +49,6 @@ impl Engine {
         }
     }
 
-    /// The completion queue's doorbell was written while INTx is in use: the level must follow before the
-    /// write is over, or the host would be interrupted once more for nothing.
-    pub(in super::super) fn acknowledge(&mut self, qid: u16, value: u32, out: &mut Outbox) {
-        if let Some(queue) = self.queues.completion(qid)
-            && queue.ring(value).is_err()
-        {
-            self.bad_doorbell(out, Event::INVALID_DOORBELL_VALUE);
-        }
-        self.update_line(out);
-    }
-
     /// A doorbell was written whose queue does not exist.
     pub(in super::super) fn stray_doorbell(&mut self, out: &mut Outbox) {
         if self.phase == Phase::Enabled {
@@ -148,6 +137,7 @@ impl Engine {
             first,
             deleting,
             masked_vectors,
+            hold,
         } = self;
         *phase = Phase::Disabled;
         *shutdown = Shutdown::None;
@@ -158,6 +148,7 @@ impl Engine {
         *first = 0;
         *deleting = 0;
         *masked_vectors = 0;
+        hold.clear();
         board.doorbells.clear_all();
     }
 

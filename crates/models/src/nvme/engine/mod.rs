@@ -6,17 +6,19 @@
 //! signalling, logging) is put into the [`Outbox`].
 //!
 //! Concurrency: one `parking_lot::Mutex` per controller around all of it, held by the [`Shared`](super::shared::Shared)
-//! state. Rank: below a gate pass or proof, above the DMA map's own locks (which are never taken here: lookups are
-//! lock-free). It is held for one turn or one register write, never while waiting, and nothing outside this crate is
+//! state. Rank 55 (`docs/locks.md`): under a gate pass or proof, which are no locks. Looking guest memory up is
+//! lock-free. It is held for one turn or one register write, never while waiting, and nothing outside this crate is
 //! called under it that could lock, but for looking guest memory up and copying it.
 //!
 //! * [`service`]: taking commands from queues;
 //! * [`answer`]: posting completions;
 //! * [`lifecycle`]: enable, reset, shutdown, register writes;
+//! * [`line`]: the level of INTx;
 //! * [`slow`]: commands that take longer than a turn.
 
 mod answer;
 mod lifecycle;
+mod line;
 mod service;
 mod slow;
 
@@ -99,6 +101,8 @@ pub(super) struct Engine {
     pub(super) deleting: usize,
     /// Vectors whose interrupt is held back by INTMS.
     masked_vectors: u128,
+    /// Whether INTx is held low.
+    hold: line::Hold,
 }
 
 impl Engine {
@@ -115,6 +119,7 @@ impl Engine {
             first: 0,
             deleting: 0,
             masked_vectors: 0,
+            hold: line::Hold::default(),
         }
     }
 

@@ -1,0 +1,36 @@
+//! What a consumer is told when the function did not do what it asked for.
+
+use gate::{CloseError, Refusal};
+use pci_core::{AccessError, ResetError};
+
+use crate::dma::closing;
+use crate::error::{Errno, RequestError};
+
+/// What a consumer is told: a function that is frozen or gone answers all-ones and drops writes, without an error.
+pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
+    match error {
+        AccessError::Refused(Refusal::Frozen | Refusal::Gone | Refusal::StaleEpoch { .. }) => Ok(()),
+        AccessError::Refused(Refusal::Blocked(_)) => {
+            Err(RequestError::new(Errno::ETIMEDOUT, "the function was busy past the deadline"))
+        }
+        AccessError::MemoryDisabled(_) => Err(RequestError::new(Errno::EIO, "memory decoding is disabled")),
+        AccessError::OutOfRange | AccessError::NoWindow(_) => {
+            Err(RequestError::invalid("the access is outside the region"))
+        }
+        AccessError::ReadOnly => Err(RequestError::invalid("the ROM cannot be written")),
+        AccessError::NotReset(error) => Err(reset_failed(error)),
+        AccessError::PowerNotChanged(error) => Err(closing(error)),
+    }
+}
+
+pub(super) fn reset_failed(error: &ResetError) -> RequestError {
+    match error {
+        ResetError::Unsupported(_) => RequestError::invalid("the function has no such reset"),
+        ResetError::NotQuiesced { cause: CloseError::Gone, .. } => {
+            RequestError::new(Errno::ENODEV, "the function is gone")
+        }
+        ResetError::NotQuiesced { .. } => {
+            RequestError::new(Errno::EAGAIN, "the function could not be made quiet in time")
+        }
+    }
+}

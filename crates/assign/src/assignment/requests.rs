@@ -1,0 +1,241 @@
+//! What a consumer may ask of a function.
+
+use gate::{Deadline, ThreadToken};
+use pci_core::{AccessError, BarIndex, ConfigEffects, ResetKind};
+use pci_spec::Command;
+
+use super::Assignment;
+use super::outcome::{access_failed, reset_failed};
+use crate::dma::{DmaMapRequest, Unmapped};
+use crate::error::{Errno, RequestError};
+use crate::event::Event;
+use crate::interrupts::SetIrqs;
+use crate::patience::Patience;
+use crate::region::{self, RegionIndex};
+
+/// Requests of a consumer that stand behind each other: what one of them waited, the others cannot wait again.
+///
+/// A client that sent some requests together counts the time of the last one from then on, not from when its turn
+/// came. Made by [`Assignment::requests`].
+pub struct Requests<'a> {
+    assignment: &'a Assignment,
+    patience: &'a mut Patience,
+}
+
+impl<'a> Requests<'a> {
+    #[inline]
+    pub(super) fn new(assignment: &'a Assignment, patience: &'a mut Patience) -> Requests<'a> {
+        Requests { assignment, patience }
+    }
+
+    /// Wires, masks or signals interrupts (VF-31 to VF-35).
+    ///
+    /// # Errors
+    /// As these say; ENODEV without a consumer attached or when the function is gone. Nothing has changed.
+    pub fn set_irqs(&mut self, token: &mut ThreadToken, request: SetIrqs<'_>) -> Result<(), RequestError> {
+        self.require_attached()?;
+        let deadline = self.access_deadline();
+        self.assignment.port.interrupts().set(token, request, deadline)
+    }
+
+    /// Reads `data.len()` bytes of a region. A frozen function or one that is gone reads all-ones (CFG-03, CFG-04).
+    ///
+    /// # Errors
+    /// EINVAL: out of range. EIO: memory decoding is off (VF-17). ETIMEDOUT: the function stayed blocked.
+    /// `data` is all-ones then.
+    pub fn region_read(
+        &mut self,
+        token: &mut ThreadToken,
+        index: u32,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<(), RequestError> {
+        let done = self.read(token, index, offset, data);
+        if done.is_err() {
+            // Part of it may have been read before the error.
+            data.fill(0xff);
+        }
+        done
+    }
+
+    fn read(
+        &mut self,
+        token: &mut ThreadToken,
+        index: u32,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<(), RequestError> {
+        let region = RegionIndex::new(index)?;
+        region::check(offset, data.len(), self.assignment.region_size(region))?;
+        let result = match region {
+            RegionIndex::Config => {
+                let offset = config_offset(offset)?;
+                let Requests { assignment, patience } = self;
+                let until = || patience.deadline(assignment.limits.access_timeout);
+                assignment.function.read_config(token, offset, data, until)
+            }
+            RegionIndex::Rom => self.read_bar(token, BarIndex::ROM, offset, data),
+            RegionIndex::Bar(bar) => self.read_bar(token, bar, offset, data),
+        };
+        result.or_else(|error| {
+            data.fill(0xff);
+            access_failed(&error)
+        })
+    }
+
+    /// Writes `data` to a region. A frozen function or one that is gone drops it.
+    ///
+    /// # Errors
+    /// EINVAL: out of range, or the ROM (VF-17). EIO: memory decoding is off. ETIMEDOUT: the function stayed blocked;
+    /// bytes before the one that waited were written.
+    pub fn region_write(
+        &mut self,
+        token: &mut ThreadToken,
+        index: u32,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), RequestError> {
+        let region = RegionIndex::new(index)?;
+        region::check(offset, data.len(), self.assignment.region_size(region))?;
+        match region {
+            RegionIndex::Rom => Err(RequestError::invalid("the ROM cannot be written")),
+            RegionIndex::Config => self.write_config(token, config_offset(offset)?, data),
+            RegionIndex::Bar(bar) => {
+                let Requests { assignment, patience } = self;
+                let written = region::pieces(offset, data.len(), 8).try_for_each(|piece| {
+                    let bytes = &data[piece.start..piece.start + piece.len];
+                    let until = || patience.deadline(assignment.limits.access_timeout);
+                    assignment.function.write_bar(token, bar, piece.offset, bytes, until)
+                });
+                written.or_else(|error| access_failed(&error))
+            }
+        }
+    }
+
+    /// Makes memory of the consumer's reachable for the device.
+    ///
+    /// # Errors
+    /// EEXIST: it overlaps a mapping. EINVAL: zero, unaligned, wrapping, beyond the file's end, or unknown flags.
+    /// ENOSPC: a limit of this consumer, or of the process for all of them. ENODEV: the file is none that can be mapped, nobody is attached, or the function is gone. ETIMEDOUT: an
+    /// access of the device did not end. Else the errno of `mmap`. Nothing has changed.
+    pub fn dma_map(&mut self, token: &mut ThreadToken, request: DmaMapRequest) -> Result<(), RequestError> {
+        self.require_attached()?;
+        let deadline = self.access_deadline();
+        self.assignment.port.dma().map(token, request, &self.assignment.limits, deadline)
+    }
+
+    /// Takes away the mappings that make up `iova..iova+size`, and waits for the DMA in flight to them.
+    ///
+    /// # Errors
+    /// EINVAL: zero, unaligned, wrapping, or it would split a mapping. ENOENT: nothing is mapped there. ETIMEDOUT: DMA did
+    /// not end in time: the mappings are gone all the same, cut off from the consumer's memory but for
+    /// pages that the kernel has pinned for I/O, and the function is frozen.
+    pub fn dma_unmap(&mut self, token: &mut ThreadToken, iova: u64, size: u64) -> Result<(), RequestError> {
+        self.require_attached()?;
+        let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
+        let unmapped = self.assignment.port.dma().unmap(token, Some((iova, size)), deadline)?;
+        self.unmapped(&unmapped, iova, size)
+    }
+
+    /// Takes away all mappings. With none there it succeeds.
+    ///
+    /// # Errors
+    /// ETIMEDOUT as [`Requests::dma_unmap`].
+    pub fn dma_unmap_all(&mut self, token: &mut ThreadToken) -> Result<(), RequestError> {
+        self.require_attached()?;
+        let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
+        let unmapped = self.assignment.port.dma().unmap(token, None, deadline)?;
+        self.unmapped(&unmapped, 0, u64::MAX)
+    }
+
+    /// Resets the function (VF-40). Mappings, eventfds and COMMAND stay as the consumer set them.
+    ///
+    /// # Errors
+    /// EAGAIN: it could not be made quiet in time; nothing was reset. ENODEV: it is gone.
+    pub fn reset(&mut self, token: &mut ThreadToken) -> Result<(), RequestError> {
+        let deadline = self.access_deadline();
+        let Assignment { function, port, .. } = self.assignment;
+        let command = function.config().command();
+        function.reset(token, ResetKind::DeviceReset, deadline).map_err(|error| reset_failed(&error))?;
+        // As vfio, whose reset restores what it saved: the consumer's BARs answer as before.
+        self.assignment.write_command(token, command, deadline)?;
+        port.report(Event::Reset { reason: "the consumer asked for it" });
+        Ok(())
+    }
+
+    fn unmapped(&self, unmapped: &Unmapped, iova: u64, size: u64) -> Result<(), RequestError> {
+        if unmapped.is_clean() {
+            return Ok(());
+        }
+        // Frozen before anything else: the consumer will reuse the memory whatever we answer.
+        self.assignment.port.freeze("DMA did not end when its memory was unmapped");
+        let held: usize = unmapped.orphans.iter().map(|(_, _, held)| held).sum();
+        let in_flight = held + usize::from(unmapped.pass_stuck);
+        self.assignment.port.report(Event::DmaUnmapTimedOut { iova, size, in_flight });
+        self.assignment.report_orphans(unmapped);
+        Err(RequestError::new(
+            Errno::ETIMEDOUT,
+            "DMA to the memory did not end in time; the function is frozen",
+        ))
+    }
+
+    fn write_config(
+        &mut self,
+        token: &mut ThreadToken,
+        offset: u16,
+        data: &[u8],
+    ) -> Result<(), RequestError> {
+        // A write may reset the function, and wait for that: it takes its deadline whether or not it has to.
+        let deadline = self.access_deadline();
+        match self.assignment.function.write_config(token, offset, data, deadline) {
+            Ok(effects) => self.config_changed(token, &effects, deadline),
+            Err(error) => access_failed(&error),
+        }
+    }
+
+    /// The consumer cleared DisINTx: a line that is asserted may speak now.
+    fn config_changed(
+        &self,
+        token: &mut ThreadToken,
+        effects: &ConfigEffects,
+        deadline: Deadline,
+    ) -> Result<(), RequestError> {
+        match effects.command {
+            Some(change) if change.old.difference(change.new).contains(Command::INTERRUPT_DISABLE) => {
+                self.assignment.port.interrupts().refire(token, deadline)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_bar(
+        &mut self,
+        token: &mut ThreadToken,
+        bar: BarIndex,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<(), AccessError> {
+        let Requests { assignment, patience } = self;
+        region::pieces(offset, data.len(), 8).try_for_each(|piece| {
+            let bytes = &mut data[piece.start..piece.start + piece.len];
+            let until = || patience.deadline(assignment.limits.access_timeout);
+            assignment.function.read_bar(token, bar, piece.offset, bytes, until)
+        })
+    }
+
+    fn require_attached(&self) -> Result<(), RequestError> {
+        if self.assignment.is_attached() {
+            Ok(())
+        } else {
+            Err(RequestError::new(Errno::ENODEV, "no consumer is attached"))
+        }
+    }
+
+    fn access_deadline(&mut self) -> Deadline {
+        self.patience.deadline(self.assignment.limits.access_timeout)
+    }
+}
+
+fn config_offset(offset: u64) -> Result<u16, RequestError> {
+    u16::try_from(offset).map_err(|_| RequestError::invalid("the access is outside the region"))
+}
