@@ -6,8 +6,8 @@ use crate::stage::{Stage, run_all, stage};
 fn stages() -> Vec<Stage> {
     vec![
         stage("fmt", 10, "cargo", &["fmt", "--all", "--check"]),
-        stage("arrows", 30, "cargo", &["xtask", "arrows"]),
-        stage("deny", 30, "cargo", &["deny", "--offline", "check", "licenses", "bans", "sources"]),
+        stage("arrows", 10, "cargo", &["xtask", "arrows"]),
+        stage("deny", 10, "cargo", &["deny", "--offline", "check", "licenses", "bans", "sources"]),
         stage(
             "clippy",
             180,
@@ -15,14 +15,14 @@ fn stages() -> Vec<Stage> {
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
         // The README's test command, word for word.
-        stage("test", 300, "cargo", &["test", "--workspace"]),
-        stage("docs", 120, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
+        stage("test", 240, "cargo", &["test", "--workspace"]),
+        stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom("3"),
-        stage("fuzz", 300, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
-        stage("bench", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
-        stage("guest-lab", 240, "cargo", &["xtask", "guest-lab"]),
-        stage("guest", 900, "cargo", &["xtask", "guest"]),
+        stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
+        stage("release", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
+        stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
+        stage("guest", 600, "cargo", &["xtask", "guest"]),
     ]
 }
 

@@ -4,8 +4,9 @@
 //! by a deadline and says what did not end. [`signals`] is how a process is told to.
 //!
 //! # Concurrency
-//! Each slot has a thread of its own, from its first client to its last flush, so no slot waits for another. The
-//! control socket has its own threads ([`crate::control::server`]). Nothing here is locked.
+//! One thread accepts for all slots; a slot has a thread only while it has a client, and one more while it ends, so that
+//! no slot waits for another's flush. The control socket has its own threads ([`crate::control::server`]). Nothing here
+//! is locked.
 //!
 //! # The order of the end
 //! The control socket first, so that nobody holds a function any more but its slot. Then every slot at once: no new
@@ -42,7 +43,7 @@ pub struct Daemon {
     ended: Receiver<Ended>,
 }
 
-/// A slot's thread is over.
+/// A slot is over.
 struct Ended {
     slot: String,
     /// What was still in use, in words.
@@ -75,20 +76,14 @@ impl Daemon {
             .map_err(|error| system("cannot serve the control socket", &error))?;
         let (sender, ended) = channel();
         let deadline = Arc::new(OnceLock::new());
-        for (slot, server) in slots.iter().zip(servers) {
-            let thread = SlotThread {
-                slot: slot.config.name.clone(),
-                assignment: Arc::clone(&slot.assignment),
-                server,
-                stop: stop.clone(),
-                deadline: Arc::clone(&deadline),
-                ended: sender.clone(),
-            };
-            std::thread::Builder::new()
-                .name(format!("slot-{}", slot.config.name))
-                .spawn(move || thread.run())
-                .map_err(|error| system("cannot start a thread", &error))?;
-        }
+        let ending = |slot: &Slot| Ending {
+            slot: slot.config.name.clone(),
+            assignment: Arc::clone(&slot.assignment),
+            deadline: Arc::clone(&deadline),
+            ended: sender.clone(),
+        };
+        let acceptor = Acceptor { servers, endings: slots.iter().map(ending).collect(), stop: stop.clone() };
+        spawn("acceptor", move || acceptor.run())?;
         Ok(Self { run_dir, slots, control, stop, deadline, ended })
     }
 
@@ -141,27 +136,51 @@ fn system(what: &str, error: &dyn std::fmt::Display) -> Diagnostics {
     Diagnostics::one(Diagnostic::new(None, format!("{what}: {error}"), fix))
 }
 
-/// What a slot's thread owns.
-struct SlotThread {
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Diagnostics> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map(drop).map_err(|error| system("cannot start a thread", &error))
+}
+
+/// What the accepting thread owns.
+struct Acceptor {
+    servers: Vec<Server>,
+    endings: Vec<Ending>,
+    stop: Stop,
+}
+
+impl Acceptor {
+    fn run(self) {
+        let Self { servers, endings, stop } = self;
+        let mut token = ThreadToken::at_thread_entry();
+        let failure = Server::run_all(&servers, &mut token, &stop).err();
+        if let Some(error) = &failure {
+            tracing::error!("the slots are no longer served: {error}");
+        }
+        drop(servers);
+        drop(token);
+        let failure = failure.map(|error| format!("was not served any more: {error}"));
+        for ending in endings {
+            let (name, failure) = (format!("end-{}", ending.slot), failure.clone());
+            // The drain says of a slot that never reported that it did not end.
+            let _ = spawn(&name, move || ending.run(failure));
+        }
+    }
+}
+
+/// The end of one slot, once no session has it any more.
+struct Ending {
     slot: String,
     assignment: Arc<Assignment>,
-    server: Server,
-    stop: Stop,
     deadline: Arc<OnceLock<Deadline>>,
     ended: Sender<Ended>,
 }
 
-impl SlotThread {
-    fn run(self) {
-        let Self { slot, assignment, server, stop, deadline, ended } = self;
+impl Ending {
+    fn run(self, failure: Option<String>) {
+        let Self { slot, assignment, deadline, ended } = self;
         let mut token = ThreadToken::at_thread_entry();
-        let mut left_over = Vec::new();
-        if let Err(error) = server.run(&mut token, &stop) {
-            tracing::error!(slot, "this slot is no longer served: {error}");
-            left_over.push(format!("was not served any more: {error}"));
-        }
-        drop(server);
-        // Without a deadline the server failed by itself; then nobody waits, but nothing waits for ever either.
+        let mut left_over = Vec::from_iter(failure);
+        // Without a deadline the acceptor failed by itself; then nobody waits, but nothing waits for ever either.
         let deadline =
             deadline.get().copied().unwrap_or_else(|| Deadline::after(std::time::Duration::from_secs(4)));
         let retired = assignment.function().gate().retire(&mut token, deadline);

@@ -52,6 +52,8 @@ pub struct ServerOptions {
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        ServerOptions { session: SessionOptions::default(), refusal_timeout: Duration::from_secs(4) }
+        // With the 3 s that an attach may take after it (`assign::Limits::attach_timeout`), a client that had to wait for its
+        // predecessor is still answered before QEMU's 5 s are over.
+        ServerOptions { session: SessionOptions::default(), refusal_timeout: Duration::from_millis(1500) }
     }
 }
