@@ -96,7 +96,9 @@ impl EventSink for Journal {
 fn words(event: &Event) -> (&'static str, bool, String) {
     match event {
         Event::ClientAttached => ("client-attached", false, "a client attached".into()),
-        Event::AttachRefused { reason } => ("attach-refused", true, format!("a client was sent away: {reason}")),
+        Event::AttachRefused { reason } => {
+            ("attach-refused", true, format!("a client was sent away: {reason}"))
+        }
         Event::ClientDetached { orphans: 0 } => ("client-detached", false, "the client left".into()),
         Event::ClientDetached { orphans } => {
             ("client-detached", true, format!("the client left; DMA still holds {orphans} of its mappings"))

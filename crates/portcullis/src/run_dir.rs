@@ -94,8 +94,10 @@ impl RunDir {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
+            // Opening a FIFO that nobody reads would wait for ever.
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&lock_path)
+            .and_then(regular)
             .map_err(|e| RunDirError::Io(lock_path, e))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| RunDirError::InUse(path.clone()))?;
@@ -153,6 +155,14 @@ fn make_private(path: &Path) -> Result<(), RunDirError> {
     Ok(())
 }
 
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file; remove it"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +196,28 @@ mod tests {
         std::fs::create_dir(dir.path().join("real")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("real"), &link).unwrap();
         assert!(matches!(RunDir::hold(&link), Err(RunDirError::NotADirectory(_))));
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_the_lock_is_an_error_and_not_a_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        drop(RunDir::hold(&path).unwrap());
+        std::fs::remove_file(path.join("lock")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path.join("lock"),
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert!(matches!(RunDir::hold(&path), Err(RunDirError::Io(..))));
+        // With a reader the FIFO opens, and is still no lock.
+        let reader =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path.join("lock")).unwrap();
+        assert!(matches!(RunDir::hold(&path), Err(RunDirError::Io(..))));
+        drop(reader);
     }
 
     #[test]
