@@ -10,7 +10,7 @@ fn stages() -> Vec<Stage> {
         stage("deny", 10, "cargo", &["deny", "--offline", "check", "licenses", "bans", "sources"]),
         stage(
             "clippy",
-            180,
+            90,
             "cargo",
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
@@ -30,7 +30,7 @@ fn loom(preemptions: &str) -> Stage {
     // A directory of its own: the flag would otherwise throw away every artifact of the ordinary build.
     stage(
         "loom",
-        180,
+        90,
         "cargo",
         &["test", "--release", "--package", "gate", "--test", "loom", "--target-dir", "target/loom"],
     )
