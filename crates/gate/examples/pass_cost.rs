@@ -1,10 +1,11 @@
-//! Prints what a pass costs: nanoseconds per enter + leave over an empty loop, and per long pass. A quick look, not the
+//! Prints what a pass costs: nanoseconds per enter + leave over an empty loop, per long pass, per read of a published
+//! value, and per close. A quick look, not the
 //! official figure: `cargo run --release -p gate --example pass_cost`.
 #![allow(clippy::print_stdout)] // Its purpose.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 fn main() {
-    use gate::{AccessKind, Gate, ThreadToken};
+    use gate::{AccessKind, Gate, Published, Reason, ThreadToken};
     use std::hint::black_box;
     use std::sync::Barrier;
     use std::time::Instant;
@@ -29,6 +30,12 @@ fn main() {
         }
         best
     };
+    let attempt = measure(1, ROUNDS / 100, &|gate, token, rounds| {
+        for _ in 0..rounds {
+            drop(black_box(gate.try_close(token, Reason::Reset).ok()));
+        }
+    });
+    println!("try_close and reopen: {attempt:.0} ns");
     println!("barrier: {:?}", gate::barrier::strategy());
     for threads in [1, 2] {
         let empty = measure(threads, ROUNDS, &|_, _, rounds| {
@@ -64,6 +71,13 @@ fn main() {
                 }
             }
         });
+        let value = Published::new(1_u32);
+        let read = measure(threads, ROUNDS, &|_, token, rounds| {
+            for _ in 0..rounds {
+                black_box(*value.read(token));
+            }
+        });
+        println!("{threads} thread(s): read of a published value {:.2} ns over nothing;", read - empty);
         println!(
             "{threads} thread(s): nothing {empty:.2} ns, pass {pass:.2} ns (over nothing: {:.2}), nested pass {nested:.2} ns, pass + long pass {long:.1} ns",
             pass - empty
@@ -71,5 +85,5 @@ fn main() {
     }
 }
 
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 fn main() {}

@@ -4,7 +4,7 @@
 //! loads the slots. At least one of them sees the other's store. With `membarrier(2)` (`PRIVATE_EXPEDITED`) the reader's
 //! half is a compiler fence, because the kernel makes every running thread of the process pass a full barrier during the
 //! closer's half. Without it (old kernel, seccomp) both halves are `SeqCst` fences, at about 14 ns for the reader.
-//! loom and Miri know no membarrier and always get fences.
+//! loom, shuttle and Miri know no membarrier and always get fences.
 //!
 //! The choice is made once per process, before the first [`crate::ThreadToken`] exists, and never changes: readers and
 //! closers must agree.
@@ -19,7 +19,7 @@ pub enum Strategy {
     Fences,
 }
 
-#[cfg(any(loom, miri))]
+#[cfg(any(loom, shuttle, miri))]
 mod model {
     use super::Strategy;
 
@@ -47,10 +47,10 @@ mod model {
         wanted == Strategy::Fences
     }
 }
-#[cfg(any(loom, miri))]
+#[cfg(any(loom, shuttle, miri))]
 pub use model::{choose, heavy, light, strategy};
 
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(loom, shuttle, miri)))]
 mod native {
     use super::Strategy;
     use std::sync::Once;
@@ -120,5 +120,5 @@ mod native {
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
     }
 }
-#[cfg(not(any(loom, miri)))]
+#[cfg(not(any(loom, shuttle, miri)))]
 pub use native::{choose, heavy, light, strategy};

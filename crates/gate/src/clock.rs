@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    #[cfg(not(any(loom, miri)))]
+    #[cfg(not(any(loom, shuttle, miri)))]
     pub(crate) fn now() -> Stamp {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid timespec for the duration of the call. A failure leaves it zero, which only makes
@@ -21,7 +21,7 @@ impl Stamp {
     }
 
     /// Models have no clock.
-    #[cfg(any(loom, miri))]
+    #[cfg(any(loom, shuttle, miri))]
     pub(crate) fn now() -> Stamp {
         Stamp(0)
     }

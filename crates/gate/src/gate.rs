@@ -1,13 +1,13 @@
 //! The owner's side of a gate.
 
 use crate::clock::Stamp;
-use crate::close::{Drain, Drained, Scope};
-use crate::state::{LongScope, Shared, Wakeups};
+use crate::close::{self, Drain, Drained, Scope};
+use crate::state::{LongScope, Owner, Shared, Wakeups};
 use crate::sync::Arc;
 use crate::word::Status;
 use crate::{
-    Busy, CloseError, Deadline, GateState, GateStatus, Handle, Quiesced, Reason, Retired, ShortQuiesced,
-    ThreadToken,
+    Busy, CloseError, Deadline, GateOwner, GateState, GateStatus, Handle, Quiesced, Reason, Retired,
+    ShortQuiesced, ThreadToken, barrier, cancel, trial, waits,
 };
 
 /// The owner's side of the gate of one function position; survives the epochs of the devices in it. Clones are the same
@@ -18,7 +18,9 @@ pub struct Gate(Arc<Shared>);
 impl Gate {
     /// An open gate in its first epoch. The name is for the operator.
     pub fn new(name: impl Into<String>) -> Gate {
-        Gate(Arc::new(Shared::new(name.into())))
+        let shared = Arc::new(Shared::new(name.into()));
+        waits::register(&shared);
+        Gate(shared)
     }
 
     /// The name given at the start.
@@ -26,8 +28,18 @@ impl Gate {
         &self.0.name
     }
 
+    pub(crate) fn of(shared: &Arc<Shared>) -> Gate {
+        Gate(shared.clone())
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
+    }
+
+    /// Whether `held` is a pass or a proof of this gate.
+    #[inline]
+    pub fn is_held_by(&self, held: &impl crate::Held) -> bool {
+        held.gate() == self.0.address()
     }
 
     /// A handle of the current epoch. One made while the gate is gone never becomes valid.
@@ -42,22 +54,25 @@ impl Gate {
     /// # Errors
     /// [`CloseError`]; the gate is then as it was. [`CloseError::Drain`] names what is still inside.
     pub fn close<'t>(
-        &'t self,
+        &self,
         token: &'t mut ThreadToken,
         reason: Reason,
         deadline: Deadline,
     ) -> Result<Quiesced<'t>, CloseError> {
-        self.0.close(token, reason, Drain::All, deadline)?;
-        Ok(Quiesced::new(&self.0, token, reason))
+        let ownership = close::close(&self.0, token, reason, Drain::All, deadline)?;
+        Ok(Quiesced::new(ownership, token, reason))
     }
 
     /// Closes if nothing is inside and nobody waits; never waits itself, so passes of other gates may be held.
     ///
     /// # Errors
     /// [`Busy`]; nothing was changed then, and no access was refused because of the attempt.
-    pub fn try_close<'t>(&'t self, token: &'t ThreadToken, reason: Reason) -> Result<Quiesced<'t>, Busy> {
-        self.0.try_close(reason)?;
-        Ok(Quiesced::new(&self.0, token, reason))
+    pub fn try_close<'t>(&self, token: &'t ThreadToken, reason: Reason) -> Result<Quiesced<'t>, Busy> {
+        match trial::try_close(std::iter::once(&self.0), token, reason) {
+            // One for the one gate.
+            Ok(mut owned) => owned.pop().map(|ours| Quiesced::new(ours, token, reason)).ok_or(Busy::Inside),
+            Err((_, busy)) => Err(busy),
+        }
     }
 
     /// Like [`Gate::close`], but long passes stay inside: short ones are brief, so this is too.
@@ -65,13 +80,13 @@ impl Gate {
     /// # Errors
     /// As [`Gate::close`].
     pub fn close_short<'t>(
-        &'t self,
+        &self,
         token: &'t mut ThreadToken,
         reason: Reason,
         deadline: Deadline,
     ) -> Result<ShortQuiesced<'t>, CloseError> {
-        self.0.close(token, reason, Drain::ShortOnly, deadline)?;
-        Ok(ShortQuiesced::new(&self.0, token, reason))
+        let ownership = close::close(&self.0, token, reason, Drain::ShortOnly, deadline)?;
+        Ok(ShortQuiesced::new(ownership, token, reason))
     }
 
     /// Refuses entries from now on, also those that wait. Passes inside stay; nothing is waited for, so this may be called
@@ -114,6 +129,7 @@ impl Gate {
     /// gate that is gone already is only drained.
     pub fn retire(&self, token: &mut ThreadToken, deadline: Deadline) -> Retired {
         let shared = &*self.0;
+        let _cancellable = cancel::at_gate(token, &self.0);
         let mut core = shared.core.lock();
         core.retiring += 1;
         let mut wakeups = Wakeups::default();
@@ -124,14 +140,16 @@ impl Gate {
             core.frozen_under_owner = false;
             core.epoch = core.epoch.next();
             core.since = Stamp::now();
-            shared.publish(&core);
+            core.turn = None;
         }
+        shared.publish(&core);
         // `renew` counts on by one more, so that a handle made while gone is of neither device.
         let ended = core.epoch.previous();
         drop(core);
         shared.notify_waiters();
         shared.drained.notify_all();
         wakeups.call();
+        barrier::heavy();
         let (mut core, drained) = shared.drain(shared.core.lock(), token, Scope::retiring(ended), deadline);
         core.retiring -= 1;
         shared.publish(&core);
@@ -162,8 +180,15 @@ impl Gate {
 
     /// A picture of the gate.
     pub fn status(&self) -> GateStatus {
+        let owner = |owner: &Owner| GateOwner {
+            thread: owner.thread.to_string(),
+            reason: owner.reason,
+            since: owner.since.age(),
+            draining: owner.draining,
+            parked: owner.parked,
+        };
         let core = self.0.core.lock();
-        GateStatus {
+        let mut status = GateStatus {
             name: self.0.name.clone(),
             epoch: core.epoch,
             state: match core.status() {
@@ -172,13 +197,18 @@ impl Gate {
                 Status::Frozen => GateState::Frozen,
                 Status::Gone => GateState::Gone,
             },
-            reason: core.owner.map(|owner| owner.reason),
+            reason: core.owner.as_ref().map(|owner| owner.reason),
+            owner: core.owner.as_ref().map(owner),
             since: core.since.age(),
             inside: self.0.insiders(&core, true, LongScope::All),
             waiting_accesses: core.waiting,
             waiting_closers: core.queue.len(),
+            waiters: Vec::new(),
             refused: self.0.refused(),
-        }
+        };
+        drop(core);
+        status.waiters = waits::at_gate(self.0.address());
+        status
     }
 }
 

@@ -1,8 +1,10 @@
 //! The consumer's side of a gate.
 
+use crate::cancel;
 use crate::pass::{LongPass, Pass, Place};
 use crate::state::Shared;
 use crate::sync::Arc;
+use crate::waits::{Operation, Waiting};
 use crate::word::Word;
 use crate::{AccessKind, Deadline, Epoch, Refusal, Subscription, ThreadToken, Until, Wake, barrier};
 
@@ -22,6 +24,13 @@ impl Handle {
     /// The epoch of this handle.
     pub fn epoch(&self) -> Epoch {
         self.expected.epoch()
+    }
+
+    /// Whether the device that the handle was made for was removed, also if another one is in its place. One load, for
+    /// who is inside already and must not touch hardware any more.
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        self.shared.word().epoch() != self.epoch()
     }
 
     /// Enters without waiting, in about two nanoseconds. The pass must be left soon: nobody may sleep in it.
@@ -52,7 +61,7 @@ impl Handle {
     ) -> Result<Pass<'t>, Refusal> {
         let place = match self.occupy_first(token) {
             Some(place) => place,
-            None => self.occupy_waiting(token, until.deadline())?,
+            None => self.occupy_waiting(token, kind, until.deadline())?,
         };
         Ok(Pass::new(&self.shared, token, place, self.expected, kind))
     }
@@ -99,21 +108,18 @@ impl Handle {
     #[inline(never)]
     fn occupy_again(&self, token: &ThreadToken) -> Result<Place, Word> {
         let word = self.shared.word();
-        if !word.admits(self.epoch()) {
+        if word.admits(self.epoch()) {
+            let place = Place::take(token, &self.shared);
+            barrier::light();
+            if self.shared.word() == self.expected {
+                return Ok(place);
+            }
+            place.leave(&self.shared, self.expected);
+        } else if !word.is_trial() {
             return Err(word);
         }
-        let place = Place::take(token, &self.shared);
-        barrier::light();
-        if self.shared.word() == self.expected {
-            return Ok(place);
-        }
-        place.leave(&self.shared, self.expected);
         let core = self.shared.core.lock();
-        let word = core.word();
-        let entered =
-            if word.admits(self.epoch()) { Ok(Place::take(token, &self.shared)) } else { Err(word) };
-        drop(core);
-        entered
+        core.admit(self.epoch()).map(|()| Place::take(token, &self.shared))
     }
 
     #[cold]
@@ -125,17 +131,24 @@ impl Handle {
     /// Waits until the gate is open and takes a place under its lock.
     #[cold]
     #[inline(never)]
-    fn occupy_waiting(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<Place, Refusal> {
+    fn occupy_waiting(
+        &self,
+        token: &mut ThreadToken,
+        kind: AccessKind,
+        deadline: Deadline,
+    ) -> Result<Place, Refusal> {
         let shared = &*self.shared;
+        let _cancellable = cancel::at_gate(token, &self.shared);
+        let mut shown = None;
         let mut core = shared.core.lock();
         let joined = core.round;
         let mut waiting = false;
         let mut expired = false;
         let entered = loop {
-            let word = core.word();
-            if word.admits(self.epoch()) {
-                break Ok(Place::take(token, shared));
-            }
+            let word = match core.admit(self.epoch()) {
+                Ok(()) => break Ok(Place::take(token, shared)),
+                Err(word) => word,
+            };
             let may_wait = matches!(word.refusal(self.epoch()), Refusal::Blocked(_));
             if expired || !may_wait {
                 break Err(word);
@@ -144,7 +157,8 @@ impl Handle {
                 waiting = true;
                 core.waiting += 1;
             }
-            (core, expired) = shared.entrants.wait(core, token, deadline);
+            shown.get_or_insert_with(|| Waiting::at(token, shared, Operation::Enter(kind)));
+            (core, expired) = cancel::wait(&shared.entrants, core, token, deadline);
         };
         let mut last_admitted = false;
         if waiting {

@@ -137,7 +137,7 @@ impl LongPass {
 impl Drop for LongPass {
     fn drop(&mut self) {
         let mut core = self.shared.core.lock();
-        let wake = core.long.remove(self.id) && core.drainers > 0;
+        let wake = core.long.remove(self.id) && core.is_draining();
         drop(core);
         if wake {
             self.shared.drained.notify_all();

@@ -5,12 +5,17 @@
 //! (CFG-I2) and costs the waiters of other gates nothing (CFG-I8).
 
 use crate::clock::Stamp;
+use crate::lock::{Condition, Monitor, MonitorGuard, ranks};
 use crate::long::LongTable;
-use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::trial::Trial;
 use crate::word::{Status, Word};
-use crate::{Epoch, Inside, InsideKind, Reason, Refusal, Refused, Wake, thread};
+use crate::{Epoch, Inside, InsideKind, Reason, Refusal, Refused, ThreadToken, Wake, thread};
 use std::collections::VecDeque;
 use std::sync::Arc as StdArc;
+
+/// Numbers the gates. Not of `sync`: nothing is ordered by it, so a model need not look at it.
+static SERIAL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 /// Keeps the word that every reader loads off the lines that others write.
 #[repr(align(128))]
@@ -22,24 +27,50 @@ pub(crate) struct Shared {
     /// Short passes that found no free slot in their thread's record.
     counted: AtomicUsize,
     /// Rank: 50, gate. Never held while waiting or while calling anybody; never two gates' at once.
-    pub(crate) core: Mutex<Core>,
+    pub(crate) core: Monitor<ranks::Gate, Core>,
     /// Accesses wait here until the gate opens or refuses them for good.
-    pub(crate) entrants: Condvar,
+    pub(crate) entrants: Condition,
     /// Closers wait here for their turn.
-    pub(crate) closers: Condvar,
+    pub(crate) closers: Condition,
     /// The closer whose turn it is, or `retire`, waits here for accesses to leave.
-    pub(crate) drained: Condvar,
+    pub(crate) drained: Condition,
     refused: [AtomicU64; 4],
+    /// Its place in the order in which closers of several gates take their turns: older gates first.
+    pub(crate) serial: u64,
     pub(crate) name: String,
 }
 
+/// Holds the lock of a gate's core.
+pub(crate) type CoreGuard<'a> = MonitorGuard<'a, ranks::Gate, Core>;
+
 /// The closer that drains or holds a proof.
-#[derive(Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) reason: Reason,
     pub(crate) since: Stamp,
     /// The gate was frozen when it closed; `Quiesced::thaw` ends that freeze and no later one.
     pub(crate) was_frozen: bool,
+    /// The name of the thread that closed, or that resumed since.
+    pub(crate) thread: StdArc<str>,
+    /// Closed without a proof: see `Closed`.
+    pub(crate) parked: bool,
+    /// It waits for accesses to leave.
+    pub(crate) draining: bool,
+    /// It is only trying: an access that meets it ends the trial.
+    pub(crate) trial: Option<StdArc<Trial>>,
+}
+
+impl Owner {
+    pub(crate) fn new(core: &Core, token: &ThreadToken, reason: Reason) -> Owner {
+        Owner {
+            reason,
+            since: Stamp::now(),
+            was_frozen: core.frozen,
+            thread: token.name().clone(),
+            parked: false,
+            draining: false,
+            trial: None,
+        }
+    }
 }
 
 pub(crate) struct Core {
@@ -52,10 +83,10 @@ pub(crate) struct Core {
     /// Closers that wait for their turn, in order of arrival.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) next_ticket: u64,
+    /// The ticket of a closer of several gates whose turn it is here. The gate is open meanwhile.
+    pub(crate) turn: Option<u64>,
     /// Calls of `retire` that have not returned: the gate cannot be renewed yet.
     pub(crate) retiring: usize,
-    /// Closers and retirers that wait for accesses to leave.
-    pub(crate) drainers: usize,
     /// Accesses that wait.
     pub(crate) waiting: usize,
     /// Grows when a closer leaves: accesses that waited then are let in before the next closer closes.
@@ -91,8 +122,8 @@ impl Core {
             owner: None,
             queue: VecDeque::new(),
             next_ticket: 0,
+            turn: None,
             retiring: 0,
-            drainers: 0,
             waiting: 0,
             round: 0,
             admitting: 0,
@@ -108,7 +139,7 @@ impl Core {
             Status::Gone
         } else if self.frozen {
             Status::Frozen
-        } else if let Some(owner) = self.owner {
+        } else if let Some(owner) = &self.owner {
             Status::Blocked(owner.reason)
         } else {
             Status::Open
@@ -117,12 +148,41 @@ impl Core {
 
     /// What readers must see now. An owner of a frozen gate shows as frozen: both keep everybody out.
     pub(crate) fn word(&self) -> Word {
-        Word::new(self.epoch, self.status(), self.drainers > 0)
+        let word = Word::new(self.epoch, self.status(), self.is_draining());
+        if self.owner.as_ref().is_some_and(|owner| owner.trial.is_some()) { word.trial() } else { word }
+    }
+
+    /// Somebody waits for accesses to leave.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.retiring > 0 || self.owner.as_ref().is_some_and(|owner| owner.draining)
+    }
+
+    /// Whether an access of `handle`'s epoch, which has the lock, may enter; if not, the word that refuses it. A trial that
+    /// would refuse it is lost by this, unless it has been won.
+    pub(crate) fn admit(&self, handle: Epoch) -> Result<(), Word> {
+        let word = self.word();
+        let may_enter = match self.owner.as_ref().and_then(|owner| owner.trial.as_ref()) {
+            Some(trial) => {
+                let unowned = !self.gone && !self.frozen && self.epoch == handle;
+                unowned && trial.lose()
+            }
+            None => word.admits(handle),
+        };
+        if may_enter { Ok(()) } else { Err(word) }
     }
 
     /// A closer may have the gate now, other than by its place in the queue.
     pub(crate) fn may_close(&self) -> bool {
-        self.owner.is_none() && self.admitting == 0
+        self.owner.is_none() && self.turn.is_none() && self.admitting == 0
+    }
+
+    /// Ends the turn of the closer with this ticket. False if it has been taken away.
+    pub(crate) fn end_turn(&mut self, ticket: u64) -> bool {
+        let ours = self.turn == Some(ticket);
+        if ours {
+            self.turn = None;
+        }
+        ours
     }
 
     pub(crate) fn subscribe(&mut self, wake: StdArc<dyn Wake>) -> u64 {
@@ -148,11 +208,12 @@ impl Shared {
         Shared {
             word: Padded(AtomicU64::new(core.word().0)),
             counted: AtomicUsize::new(0),
-            core: Mutex::new(core),
-            entrants: Condvar::new(),
-            closers: Condvar::new(),
-            drained: Condvar::new(),
+            core: Monitor::new(core),
+            entrants: Condition::new(),
+            closers: Condition::new(),
+            drained: Condition::new(),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             name,
         }
     }
@@ -171,11 +232,7 @@ impl Shared {
 
     /// Makes a change of the core visible to readers; call before releasing the lock.
     pub(crate) fn publish(&self, core: &Core) {
-        self.store(core.word());
-    }
-
-    pub(crate) fn store(&self, word: Word) {
-        self.word.0.store(word.0, Ordering::Release);
+        self.word.0.store(core.word().0, Ordering::Release);
     }
 
     pub(crate) fn add_counted(&self) {
@@ -209,6 +266,14 @@ impl Shared {
         self.closers.notify_all();
     }
 
+    /// Lets everybody who waits here look again. The lock is taken so that this cannot fall between a look and the wait
+    /// after it.
+    pub(crate) fn rouse(&self) {
+        drop(self.core.lock());
+        self.notify_waiters();
+        self.drained.notify_all();
+    }
+
     pub(crate) fn count_refusal(&self, refusal: Refusal) -> Refusal {
         let at = match refusal {
             Refusal::Blocked(_) => 0,
@@ -229,10 +294,10 @@ impl Shared {
     pub(crate) fn insiders(&self, core: &Core, owner: bool, long: LongScope) -> Vec<Inside> {
         let short = |what: String| Inside { kind: InsideKind::Short, what, age: None, epoch: None };
         let mut inside = Vec::new();
-        if let (true, Some(owner)) = (owner, core.owner) {
+        if let (true, Some(owner)) = (owner, &core.owner) {
             inside.push(Inside {
                 kind: InsideKind::Proof(owner.reason),
-                what: owner.reason.to_string(),
+                what: owner.thread.to_string(),
                 age: Some(owner.since.age()),
                 epoch: None,
             });

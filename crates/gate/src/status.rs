@@ -33,7 +33,7 @@ pub enum InsideKind {
 pub struct Inside {
     /// Its kind.
     pub kind: InsideKind,
-    /// What it says it does (long pass), or the name of its thread (short pass).
+    /// What it says it does (long pass), or the name of its thread (short pass, closer).
     pub what: String,
     /// How long it has been inside, to a few milliseconds; unknown for short passes.
     pub age: Option<Duration>,
@@ -46,7 +46,7 @@ impl fmt::Display for Inside {
         match self.kind {
             InsideKind::Short => write!(f, "short pass of thread {}", self.what)?,
             InsideKind::Long(kind) => write!(f, "{} ({kind:?})", self.what)?,
-            InsideKind::Proof(reason) => write!(f, "closer for a {reason}")?,
+            InsideKind::Proof(reason) => write!(f, "closer for a {reason}, thread {}", self.what)?,
         }
         match self.age {
             Some(age) => write!(f, " for {} ms", age.as_millis()),
@@ -68,6 +68,45 @@ pub struct Refused {
     pub stale: u64,
 }
 
+/// The closer that drains the gate or keeps it closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateOwner {
+    /// The name of its thread; of a parked gate, of the thread that closed it.
+    pub thread: String,
+    /// Why it closed the gate.
+    pub reason: Reason,
+    /// How long it has had the gate.
+    pub since: Duration,
+    /// It waits for accesses to leave.
+    pub draining: bool,
+    /// It waits for a delay of the hardware and has no proof: see [`crate::Closed`].
+    pub parked: bool,
+}
+
+/// What a thread waits for at a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsTo {
+    /// To be let in.
+    Enter(AccessKind),
+    /// For its turn, or for accesses to leave.
+    Close(Reason),
+    /// For what is inside of a function that was removed.
+    Retire,
+    /// For a delay of the hardware, with the gate closed.
+    Resume(Reason),
+}
+
+/// A thread that waits at a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The thread's name.
+    pub thread: String,
+    /// What it waits for.
+    pub to: WaitsTo,
+    /// For how long.
+    pub since: Duration,
+}
+
 /// A picture of a gate, taken under its lock.
 #[derive(Clone, Debug)]
 pub struct GateStatus {
@@ -79,6 +118,8 @@ pub struct GateStatus {
     pub state: GateState,
     /// Why it is closed, also while it is frozen or gone at the same time.
     pub reason: Option<Reason>,
+    /// Who keeps it closed.
+    pub owner: Option<GateOwner>,
     /// How long it has been in this state.
     pub since: Duration,
     /// Proof, short and long passes inside.
@@ -87,6 +128,8 @@ pub struct GateStatus {
     pub waiting_accesses: usize,
     /// Closers waiting for their turn.
     pub waiting_closers: usize,
+    /// Who waits, as far as it has gone to sleep: read after the rest, from what each thread says of itself.
+    pub waiters: Vec<Waiter>,
     /// Entries refused so far.
     pub refused: Refused,
 }

@@ -5,9 +5,12 @@
 //! only grows and are used again when their thread has ended; a closer walks the list without a lock.
 
 use crate::barrier;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, thread_local};
+use crate::cancel;
+use crate::lock;
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, process_static, thread_local};
+use crate::waits::{Entry, EntryLock};
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Nested short passes a thread can hold in slots; deeper ones are counted at the gate (slower, never refused).
 /// One under loom, so that a model reaches the count with two passes.
@@ -48,9 +51,8 @@ impl Slot {
 pub(crate) struct Record {
     slots: [Slot; LEVELS],
     claimed: AtomicBool,
-    /// The name of the thread, for the operator. Its own lock, taken only when a token is made and when insiders are
-    /// listed (under a gate's lock). Rank: 90, thread name; a leaf.
-    thread: parking_lot::Mutex<String>,
+    /// What the operator is shown of the thread.
+    entry: EntryLock,
 }
 
 impl Record {
@@ -58,7 +60,7 @@ impl Record {
         Record {
             slots: std::array::from_fn(|_| Slot(AtomicUsize::new(FREE))),
             claimed: AtomicBool::new(true),
-            thread: parking_lot::Mutex::new(String::new()),
+            entry: EntryLock::new(),
         }
     }
 
@@ -74,12 +76,34 @@ impl Record {
         &self.slots[0]
     }
 
+    #[inline]
     pub(crate) fn free_slot(&self) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.is_free())
     }
 
     fn names(&self, gate: usize) -> bool {
         self.slots.iter().any(|slot| slot.names(gate))
+    }
+
+    /// Looks at or changes the entry, under its lock; `with` calls nobody.
+    pub(crate) fn with_entry<T>(&self, with: impl FnOnce(&mut Entry) -> T) -> T {
+        self.entry.with(with)
+    }
+
+    /// What names this record in a lock.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed)
+    }
+
+    /// The addresses of the gates that the thread is in.
+    pub(crate) fn inside(&self) -> Vec<usize> {
+        let gates = self.slots.iter().map(|slot| slot.0.load(Ordering::Acquire));
+        gates.filter(|gate| *gate != FREE).collect()
     }
 }
 
@@ -93,20 +117,22 @@ pub(crate) struct Registry {
     head: OnceLock<Box<Node>>,
 }
 
-#[cfg(not(loom))]
-static REGISTRY: Registry = Registry { head: OnceLock::new() };
-#[cfg(loom)]
-loom::lazy_static! {
-    // One registry per model execution. Its records exist from the start, since loom does not see the ordering that a
-    // `OnceLock` gives: the growth of the list is not modelled, its argument is at `append`.
-    static ref REGISTRY: Registry = Registry::with_records(3);
+process_static! {
+    static REGISTRY: Registry = Registry::new();
 }
 
 impl Registry {
+    #[cfg(not(loom))]
+    const fn new() -> Registry {
+        Registry { head: OnceLock::new() }
+    }
+
+    /// The records of a model exist from the start, since loom does not see the ordering that a `OnceLock` gives: the
+    /// growth of the list is not modelled, its argument is at `append`.
     #[cfg(loom)]
-    fn with_records(count: usize) -> Registry {
+    fn new() -> Registry {
         let registry = Registry { head: OnceLock::new() };
-        for _ in 0..count {
+        for _ in 0..3 {
             registry.append();
         }
         registry.records().for_each(|record| record.claimed.store(false, Ordering::Release));
@@ -147,23 +173,45 @@ pub(crate) fn any_inside(gate: usize) -> bool {
     REGISTRY.records().any(|record| record.names(gate))
 }
 
+/// All records, also those of threads that have ended.
+pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
+    REGISTRY.records()
+}
+
 /// The names of the threads with a short pass inside `gate`, one for each pass.
 pub(crate) fn threads_inside(gate: usize) -> Vec<String> {
-    let name = |record: &Record| record.thread.lock().clone();
+    let name = |record: &Record| record.with_entry(|entry| entry.name.to_string());
     let passes = |record: &'static Record| {
         record.slots.iter().filter(move |slot| slot.names(gate)).map(move |_| name(record))
     };
     REGISTRY.records().flat_map(passes).collect()
 }
 
+/// The address of no record: this thread has no token.
+const NONE: usize = 0;
+
+// The address of the record of this thread's token.
 // loom's macro knows no const form, which saves the real one a check per use.
 #[cfg(loom)]
 thread_local! {
-    static HAS_TOKEN: Cell<bool> = Cell::new(false);
+    static CURRENT: Cell<usize> = Cell::new(NONE);
 }
 #[cfg(not(loom))]
 thread_local! {
-    static HAS_TOKEN: Cell<bool> = const { Cell::new(false) };
+    static CURRENT: Cell<usize> = const { Cell::new(NONE) };
+}
+
+/// The address of this thread's record, or [`NONE`].
+#[inline]
+pub(crate) fn current() -> usize {
+    CURRENT.try_with(Cell::get).unwrap_or(NONE)
+}
+
+/// This thread's record, if it has a token.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) fn current_record() -> Option<&'static Record> {
+    let address = current();
+    REGISTRY.records().find(|record| record.address() == address)
 }
 
 /// Proof that this thread holds nothing it could make others wait for (law 1).
@@ -172,6 +220,10 @@ thread_local! {
 /// `&mut`; a pass or a proof borrows it, so no wait compiles while one is held. Neither `Send` nor `Sync`.
 pub struct ThreadToken {
     record: &'static Record,
+    /// The name of the thread, for the operator.
+    name: Arc<str>,
+    /// Who may end its waits; none until somebody asks for it.
+    cancel: Option<Arc<cancel::State>>,
     /// Takes no space and is neither `Send` nor `Sync`; the compiler's messages about it name no file of the toolchain, so
     /// the compile-fail tests do not depend on which of its parts are installed.
     _bound_to_thread: [*const (); 0],
@@ -183,12 +235,13 @@ impl ThreadToken {
     /// # Panics
     /// If this thread has a token already: two would prove nothing.
     pub fn at_thread_entry() -> ThreadToken {
-        let second = HAS_TOKEN.with(|has| has.replace(true));
-        assert!(!second, "this thread has a ThreadToken already");
+        assert!(CURRENT.with(Cell::get) == NONE, "this thread has a ThreadToken already");
         barrier::strategy();
         let record = REGISTRY.claim();
-        *record.thread.lock() = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        ThreadToken { record, _bound_to_thread: [] }
+        let name: Arc<str> = Arc::from(std::thread::current().name().unwrap_or("unnamed"));
+        record.with_entry(|entry| entry.name = name.clone());
+        CURRENT.with(|current| current.set(record.address()));
+        ThreadToken { record, name, cancel: None, _bound_to_thread: [] }
     }
 
     #[inline]
@@ -196,9 +249,26 @@ impl ThreadToken {
         self.record
     }
 
-    /// Checked at every wait: the type says it already, this catches a pass that was forgotten instead of dropped.
-    pub(crate) fn assert_holds_nothing(&mut self) {
+    pub(crate) fn cancel_state(&self) -> &Option<Arc<cancel::State>> {
+        &self.cancel
+    }
+
+    pub(crate) fn cancel_state_mut(&mut self) -> &mut Option<Arc<cancel::State>> {
+        &mut self.cancel
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Checked at every wait: call it before waiting by other means than this crate's. The type says most of it already;
+    /// this catches a pass that was forgotten instead of dropped, and a leaf.
+    ///
+    /// # Panics
+    /// If this thread is inside a gate or holds a lock, in builds with debug assertions.
+    pub fn assert_holds_nothing(&mut self) {
         debug_assert!(self.record.slots.iter().all(Slot::is_free), "a thread waits while inside a gate");
+        lock::assert_no_locks();
     }
 }
 
@@ -208,9 +278,10 @@ impl Drop for ThreadToken {
         for slot in &self.record.slots {
             slot.vacate();
         }
+        self.record.with_entry(Entry::end);
         self.record.claimed.store(false, Ordering::Release);
         // Fails only while the thread ends, when no further token can be made.
-        let _ = HAS_TOKEN.try_with(|has| has.set(false));
+        let _ = CURRENT.try_with(|current| current.set(NONE));
     }
 }
 

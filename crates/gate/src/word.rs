@@ -4,7 +4,7 @@
 //! bit  0..2   status: open, blocked, frozen, gone
 //! bit  2..5   reason, if blocked
 //! bit  5      DRAIN: a closer waits for accesses to leave; whoever leaves wakes it
-//! bit  6      TRIAL: a try_close is looking; the status is still the one before
+//! bit  6      TRIAL: the closer is only trying; an access looks under the lock before it believes a refusal
 //! bit  8..64  epoch
 //! ```
 //! An open gate's word is its epoch shifted left by 8 and nothing else, which is what a [`crate::Handle`] compares with.
@@ -72,9 +72,13 @@ impl Word {
         Word(Word::open(epoch).0 | bits | if drain { DRAIN } else { 0 })
     }
 
-    /// The word during a trial: no handle's compare succeeds, so readers look again under the lock.
+    /// The word during a trial.
     pub(crate) fn trial(self) -> Word {
         Word(self.0 | TRIAL)
+    }
+
+    pub(crate) fn is_trial(self) -> bool {
+        self.0 & TRIAL != 0
     }
 
     pub(crate) fn has_drain(self) -> bool {
@@ -94,7 +98,7 @@ impl Word {
         }
     }
 
-    /// True if an access of `handle`'s epoch may enter; a drain of an older epoch or a trial may be on.
+    /// True if an access of `handle`'s epoch may enter; a drain of an older epoch may be on.
     pub(crate) fn admits(self, handle: Epoch) -> bool {
         self.status() == Status::Open && self.epoch() == handle
     }
@@ -134,6 +138,7 @@ mod tests {
                 let word = Word::new(Epoch(7), status, drain);
                 assert_eq!((word.status(), word.epoch(), word.has_drain()), (status, Epoch(7), drain));
                 assert_eq!((word.trial().status(), word.trial().epoch()), (status, Epoch(7)));
+                assert!(word.trial().is_trial() && !word.is_trial());
             }
         }
     }

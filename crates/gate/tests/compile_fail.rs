@@ -1,5 +1,5 @@
 //! Misuse that must not compile.
-#![cfg(not(any(loom, miri)))]
+#![cfg(not(any(loom, shuttle, miri)))]
 
 #[test]
 fn misuse_does_not_compile() {

@@ -1,5 +1,5 @@
 //! The gate without membarrier: a process of its own, since the choice is made once.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use gate::{AccessKind, Deadline, Gate, GateCell, Reason, ThreadToken, barrier};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
 //! The gate on real threads, through its public interface. What needs every interleaving is in `loom.rs`.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, shuttle)))]
 
 use gate::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -403,4 +403,105 @@ fn readers_never_see_half_a_replacement() {
         }
         stop.store(1, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn closers_have_a_gate_in_the_order_of_their_arrival() {
+    let gate = Gate::new("f");
+    let token = ThreadToken::at_thread_entry();
+    let first = gate.try_close(&token, Reason::Reset).unwrap();
+    let (came, order) = mpsc::channel();
+    let closers: Vec<_> = (0..4)
+        .map(|nth| {
+            let (second, came) = (gate.clone(), came.clone());
+            let closer = thread::spawn(move || {
+                let mut token = ThreadToken::at_thread_entry();
+                let _quiesced = second.close(&mut token, Reason::Reset, ahead()).unwrap();
+                came.send(nth).unwrap();
+            });
+            until(&gate, "it waits", |status| status.waiting_closers == nth + 1);
+            closer
+        })
+        .collect();
+    assert_eq!(gate.try_close(&token, Reason::Reset).err(), Some(Busy::Closed(Reason::Reset)));
+    drop(first);
+    closers.into_iter().for_each(|closer| closer.join().unwrap());
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_waiter_that_is_woken_for_another_looks_again_and_goes_on_waiting() {
+    // CFG-I1, CFG-I3
+    let gate = Gate::new("f");
+    let token = ThreadToken::at_thread_entry();
+    let closed = gate.try_close(&token, Reason::Reset).unwrap();
+    let (sender, cancellers) = mpsc::channel();
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (handle, sender) = (gate.handle(), sender.clone());
+            thread::spawn(move || {
+                let mut token = ThreadToken::at_thread_entry();
+                sender.send(token.canceller()).unwrap();
+                handle.enter(&mut token, CONFIG, ahead()).is_ok()
+            })
+        })
+        .collect();
+    until(&gate, "both wait", |status| status.waiting_accesses == 2);
+    // Cancelling one lets all who wait at this gate look again.
+    cancellers.recv().unwrap().cancel();
+    until(&gate, "one gave up", |status| status.waiting_accesses == 1);
+    drop(closed);
+    let entered = readers.into_iter().map(|reader| reader.join().unwrap());
+    assert_eq!(entered.filter(|entered| *entered).count(), 1);
+}
+
+/// Uses the gate from where it is told that the gate has changed.
+struct Looks(Gate, AtomicUsize);
+
+impl Wake for Looks {
+    fn wake(&self) {
+        let inside = self.0.status().inside.len();
+        self.1.fetch_add(1 + inside, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn nobody_is_called_and_nobody_sleeps_with_a_lock_of_the_gate_held() {
+    // CFG-I7
+    let gate = Gate::new("f");
+    let looks = Arc::new(Looks(gate.clone(), AtomicUsize::new(0)));
+    let subscription = gate.handle().subscribe(looks.clone());
+    let token = ThreadToken::at_thread_entry();
+    let closed = gate.try_close(&token, Reason::Reset).unwrap();
+    let reader = thread::spawn({
+        let handle = gate.handle();
+        move || handle.enter(&mut ThreadToken::at_thread_entry(), CONFIG, ahead()).map(drop)
+    });
+    // `status` takes the lock while the reader sleeps, and so does the subscriber while the closer leaves.
+    until(&gate, "it waits", |status| status.waiting_accesses == 1);
+    drop(closed);
+    assert!(reader.join().unwrap().is_ok());
+    assert!(looks.1.load(Ordering::SeqCst) >= 1);
+    drop(subscription);
+}
+
+#[test]
+fn waking_one_gate_wakes_no_waiter_of_another() {
+    // CFG-I8: each waiter's count of looks at its own gate is not to be seen from outside, but that it still waits is.
+    let gates = [Gate::new("f"), Gate::new("g")];
+    let token = ThreadToken::at_thread_entry();
+    let closed = gates[0].try_close(&token, Reason::Reset).unwrap();
+    let other = gates[1].try_close(&token, Reason::Reset).unwrap();
+    let readers = gates.clone().map(|gate| {
+        thread::spawn(move || {
+            let handle = gate.handle();
+            handle.enter(&mut ThreadToken::at_thread_entry(), CONFIG, ahead()).map(drop).is_ok()
+        })
+    });
+    gates.iter().for_each(|gate| until(gate, "it waits", |status| status.waiting_accesses == 1));
+    drop(closed);
+    until(&gates[0], "it went in", |status| status.waiting_accesses == 0);
+    assert_eq!(gates[1].status().waiting_accesses, 1);
+    drop(other);
+    assert!(readers.into_iter().all(|reader| reader.join().unwrap()));
 }

@@ -1,4 +1,4 @@
-//! The gate under loom: every interleaving with at most three preemptions, every allowed result of a load.
+//! The gate under loom: interleavings of two and three threads, and every allowed result of a load.
 //!
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p gate --release --test loom`. The device below is a loom cell: loom fails a
 //! model in which a read and a write of it are not ordered, so it stands for "nothing is inside while quiesced", and it
@@ -6,25 +6,26 @@
 #![cfg(loom)]
 #![allow(unsafe_code)] // The device cell; the gate is what makes its accesses exclusive.
 
+#[path = "loom/cancel.rs"]
+mod cancel;
+#[path = "loom/parked.rs"]
+mod parked;
+#[path = "loom/published.rs"]
+mod published;
+mod schedules;
+#[path = "loom/sets.rs"]
+mod sets;
+
 use gate::*;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
+use schedules::{three_threads, two_threads};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 const CONFIG: AccessKind = AccessKind::Config;
 const RESET: Reason = Reason::Reset;
-
-fn model(body: impl Fn() + Sync + Send + 'static) {
-    model_with(3, body);
-}
-
-fn model_with(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(body);
-}
 
 fn ahead() -> Deadline {
     Deadline::after(Duration::from_secs(3600))
@@ -59,7 +60,8 @@ impl Device {
 
 #[test]
 fn an_access_never_overlaps_a_closer_and_the_closer_always_gets_its_proof() {
-    model(|| {
+    // CFG-I6: also one that was past its check when the closer came.
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -78,7 +80,8 @@ fn an_access_never_overlaps_a_closer_and_the_closer_always_gets_its_proof() {
 
 #[test]
 fn a_blocked_access_gets_in_when_the_closer_leaves() {
-    model(|| {
+    // CFG-I1, CFG-I3: what a waiter looks at, and the list it waits in, are under one lock, so no wake-up is lost.
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -96,7 +99,7 @@ fn a_blocked_access_gets_in_when_the_closer_leaves() {
 
 #[test]
 fn leaving_one_gate_for_another_is_seen_with_everything_done_inside() {
-    model(|| {
+    two_threads(|| {
         let (gate, other, device) = (Gate::new("f"), Gate::new("g"), Device::new());
         let (handle, next, same) = (gate.handle(), other.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -116,7 +119,7 @@ fn leaving_one_gate_for_another_is_seen_with_everything_done_inside() {
 
 #[test]
 fn a_pass_beyond_the_slots_of_its_thread_is_drained_too() {
-    model(|| {
+    two_threads(|| {
         let (gate, other, device) = (Gate::new("f"), Gate::new("g"), Device::new());
         let (handle, outer, same) = (gate.handle(), other.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -137,12 +140,12 @@ fn a_pass_beyond_the_slots_of_its_thread_is_drained_too() {
 #[test]
 fn a_waiting_access_is_released_when_the_function_is_removed() {
     // CFG-I4
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let handle = gate.handle();
         let mut token = ThreadToken::at_thread_entry();
-        // A closer that never leaves: its proof is forgotten.
-        std::mem::forget(gate.try_close(&token, RESET).unwrap());
+        // A closer that does not leave while anybody waits.
+        let closed = gate.try_close(&token, RESET).unwrap().park();
         let waiter = thread::spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
             handle.enter(&mut token, CONFIG, ahead()).map(drop)
@@ -150,28 +153,30 @@ fn a_waiting_access_is_released_when_the_function_is_removed() {
         let retired = gate.retire(&mut token, passed());
         assert!(retired.orphans.iter().any(|orphan| orphan.kind == InsideKind::Proof(RESET)));
         assert_eq!(waiter.join().unwrap(), Err(Refusal::Gone));
+        drop(closed);
     });
 }
 
 #[test]
 fn a_waiting_closer_is_released_when_the_function_is_removed() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let closers_gate = gate.clone();
         let mut token = ThreadToken::at_thread_entry();
-        std::mem::forget(gate.try_close(&token, RESET).unwrap());
+        let closed = gate.try_close(&token, RESET).unwrap().park();
         let closer = thread::spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
             matches!(closers_gate.close(&mut token, RESET, ahead()), Err(CloseError::Gone))
         });
         let _ = gate.retire(&mut token, passed());
         assert!(closer.join().unwrap());
+        drop(closed);
     });
 }
 
 #[test]
 fn a_draining_closer_is_released_when_the_function_is_removed() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let (handle, closers_gate) = (gate.handle(), gate.clone());
         let mut token = ThreadToken::at_thread_entry();
@@ -188,7 +193,7 @@ fn a_draining_closer_is_released_when_the_function_is_removed() {
 
 #[test]
 fn retire_waits_for_a_proof_that_is_dropped_in_time() {
-    model(|| {
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (second, same) = (gate.clone(), device.clone());
         let closer = thread::spawn(move || {
@@ -206,23 +211,24 @@ fn retire_waits_for_a_proof_that_is_dropped_in_time() {
 
 #[test]
 fn a_waiting_access_is_refused_when_the_function_freezes() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let handle = gate.handle();
         let token = ThreadToken::at_thread_entry();
-        std::mem::forget(gate.try_close(&token, RESET).unwrap());
+        let closed = gate.try_close(&token, RESET).unwrap().park();
         let waiter = thread::spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
             handle.enter(&mut token, CONFIG, ahead()).map(drop)
         });
         assert!(gate.freeze());
         assert_eq!(waiter.join().unwrap(), Err(Refusal::Frozen));
+        drop(closed);
     });
 }
 
 #[test]
 fn a_try_close_that_fails_refuses_nobody() {
-    model(|| {
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -244,7 +250,7 @@ fn a_try_close_that_fails_refuses_nobody() {
 
 #[test]
 fn two_closers_take_turns() {
-    model(|| {
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (second, same) = (gate.clone(), device.clone());
         let closer = thread::spawn(move || {
@@ -262,9 +268,30 @@ fn two_closers_take_turns() {
 }
 
 #[test]
+fn an_attempt_never_overtakes_an_access_that_waits() {
+    two_threads(|| {
+        let gate = Gate::new("f");
+        let handle = gate.handle();
+        let entered = std::sync::Arc::new(AtomicBool::new(false));
+        let of_reader = entered.clone();
+        let token = ThreadToken::at_thread_entry();
+        let first = gate.try_close(&token, RESET).unwrap();
+        let reader = thread::spawn(move || {
+            let mut token = ThreadToken::at_thread_entry();
+            let _pass = handle.enter(&mut token, CONFIG, ahead()).unwrap();
+            of_reader.store(true, Relaxed);
+        });
+        let waited = gate.status().waiting_accesses == 1;
+        drop(first);
+        let overtook = gate.try_close(&token, RESET).is_ok_and(|_quiesced| !entered.load(Relaxed));
+        assert!(!(waited && overtook));
+        reader.join().unwrap();
+    });
+}
+
+#[test]
 fn two_closers_and_a_waiting_access_all_get_in() {
-    // A bound of 3 takes over a minute here, and finds nothing more.
-    model_with(2, || {
+    three_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (second, same) = (gate.clone(), device.clone());
         let (handle, read) = (gate.handle(), device.clone());
@@ -289,7 +316,7 @@ fn two_closers_and_a_waiting_access_all_get_in() {
 
 #[test]
 fn an_access_that_waits_when_a_closer_leaves_gets_in_before_the_next_closer() {
-    model_with(2, || {
+    three_threads(|| {
         let gate = Gate::new("f");
         let (second, handle) = (gate.clone(), gate.handle());
         // Plain flags of the test: every use is ordered by the gate, and loom need not explore them.
@@ -317,7 +344,7 @@ fn an_access_that_waits_when_a_closer_leaves_gets_in_before_the_next_closer() {
 
 #[test]
 fn a_close_waits_for_a_long_pass_that_ends_on_another_thread() {
-    model(|| {
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let worker = thread::spawn(move || {
@@ -336,7 +363,7 @@ fn a_close_waits_for_a_long_pass_that_ends_on_another_thread() {
 
 #[test]
 fn a_long_pass_taken_under_a_short_one_is_never_missed() {
-    model(|| {
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let worker = thread::spawn(move || {
@@ -358,7 +385,8 @@ fn a_long_pass_taken_under_a_short_one_is_never_missed() {
 
 #[test]
 fn leaving_races_with_retire_and_the_end_of_the_gate() {
-    model(|| {
+    // CFG-I2, CFG-I4: who wakes and who waits touch the gate's memory only, and each of them pins it.
+    two_threads(|| {
         let (gate, device) = (Gate::new("f"), Device::new());
         let (handle, same) = (gate.handle(), device.clone());
         let reader = thread::spawn(move || {
@@ -379,7 +407,7 @@ fn leaving_races_with_retire_and_the_end_of_the_gate() {
 
 #[test]
 fn a_stale_handle_never_reaches_the_next_device() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let handle = gate.handle();
         let reader = thread::spawn(move || {
@@ -398,7 +426,7 @@ fn a_stale_handle_never_reaches_the_next_device() {
 
 #[test]
 fn a_cell_is_replaced_while_nobody_reads_it() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let cell = Arc::new(GateCell::new(&gate, 1_u32));
         let (handle, same) = (gate.handle(), cell.clone());
@@ -419,7 +447,7 @@ fn a_cell_is_replaced_while_nobody_reads_it() {
 
 #[test]
 fn a_close_whose_deadline_has_passed_puts_the_gate_back_and_wakes_whom_it_kept_waiting() {
-    model(|| {
+    two_threads(|| {
         let gate = Gate::new("f");
         let handle = gate.handle();
         let reader = thread::spawn(move || {

@@ -1,18 +1,26 @@
-//! The primitives under loom.
+//! The primitives under loom and under shuttle, whose interfaces are std's.
+
+#[cfg(loom)]
+use loom as checker;
+#[cfg(shuttle)]
+use shuttle as checker;
 
 use crate::{Deadline, ThreadToken};
 
+#[cfg(shuttle)]
+pub(crate) use super::cell::UnsafeCell;
+pub(crate) use checker::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use checker::sync::{Arc, MutexGuard};
+pub(crate) use checker::{lazy_static, thread_local};
+#[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use loom::sync::{Arc, MutexGuard};
-pub(crate) use loom::thread_local;
 
-/// loom's mutex with parking_lot's signature. A panic in a model ends the whole run, so poisoning never matters.
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+/// The checker's mutex with parking_lot's signature. A panic in a model ends the whole run, so poisoning never matters.
+pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Mutex<T> {
-        Mutex(loom::sync::Mutex::new(value))
+        Mutex(checker::sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -21,11 +29,11 @@ impl<T> Mutex<T> {
 }
 
 /// See the native form; here only a deadline that has already passed counts.
-pub(crate) struct Condvar(loom::sync::Condvar);
+pub(crate) struct Condvar(checker::sync::Condvar);
 
 impl Condvar {
     pub(crate) fn new() -> Condvar {
-        Condvar(loom::sync::Condvar::new())
+        Condvar(checker::sync::Condvar::new())
     }
 
     pub(crate) fn wait<'g, T>(
