@@ -1,10 +1,11 @@
 //! What a device model implements.
 
-use crate::config::{BarIndex, Change, ResetKind};
-use gate::{Pass, Quiesced};
+use crate::config::{BarIndex, Change, ConfigSpace, ResetKind};
+use gate::{Gate, Pass, Quiesced};
 use pci_spec::Command;
 use pci_spec::capability::pm::PowerState;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 /// A device model, as its function calls it.
 ///
@@ -44,8 +45,27 @@ pub trait Device: Send + Sync {
         None
     }
 
+    /// Makes virtual function `index` (from 0) of a device whose configuration space has SR-IOV; `gate` is the VF's, for
+    /// what the model makes out of it. `None`: it has no such VF, or cannot make it now.
+    ///
+    /// Called while the physical function is closed for all accesses, once for each VF that is switched on. The VF is
+    /// dropped when it is switched off.
+    fn virtual_function(&self, index: u16, gate: &Gate) -> Option<VirtualFunction> {
+        let _ = (index, gate);
+        None
+    }
+
     /// Facts for the operator, as name and value.
     fn describe(&self) -> Vec<(String, String)>;
+}
+
+/// A virtual function as its device makes it.
+#[derive(Clone)]
+pub struct VirtualFunction {
+    /// Its configuration space, made by [`ConfigSpace::virtual_builder`].
+    pub config: Arc<ConfigSpace>,
+    /// What is behind it.
+    pub device: Arc<dyn Device>,
 }
 
 /// The memory behind a BAR and which parts of it may be mapped.

@@ -1,5 +1,6 @@
 //! How an access or a reset fails, as the consumer sees it.
 
+use crate::access::{ConfigStatus, Errno};
 use crate::config::{BarIndex, ResetKind};
 use gate::{CloseError, Refusal};
 use thiserror::Error;
@@ -14,6 +15,12 @@ pub enum AccessError {
     /// It does not lie within the configuration space or the window.
     #[error("the access does not lie within the region")]
     OutOfRange,
+    /// A register that is not aligned to the width of the access (CFG-02).
+    #[error("the register is not aligned to the width of the access")]
+    Misaligned,
+    /// The configuration mechanism, or the function behind it, did not take the access.
+    #[error("the configuration access failed: {0}")]
+    Config(#[from] ConfigStatus),
     /// The function has no such BAR, or no ROM.
     #[error("the function has no {0}")]
     NoWindow(BarIndex),
@@ -30,6 +37,40 @@ pub enum AccessError {
     /// (PWR-06).
     #[error("the write was stored but the power state did not change: {0}")]
     PowerNotChanged(#[source] CloseError),
+    /// The write was stored, but the function does not go to D3: virtual functions depend on it (VF-48).
+    #[error("the write was stored but the function stays in its power state: virtual functions depend on it")]
+    NeededByVirtualFunctions,
+}
+
+impl AccessError {
+    /// The error number that a user of a Linux interface is told (CFG-02).
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match self {
+            AccessError::Refused(refusal) => match refusal {
+                Refusal::Blocked(_) => Errno::ETIMEDOUT,
+                Refusal::Frozen => Errno::EIO,
+                Refusal::Gone | Refusal::StaleEpoch { .. } => Errno::ENODEV,
+            },
+            AccessError::Config(status) => status.errno(),
+            AccessError::MemoryDisabled(_) => Errno::EIO,
+            AccessError::OutOfRange
+            | AccessError::Misaligned
+            | AccessError::NoWindow(_)
+            | AccessError::ReadOnly => Errno::EINVAL,
+            AccessError::NotReset(error) => error.errno(),
+            AccessError::PowerNotChanged(cause) => not_closed(cause),
+            AccessError::NeededByVirtualFunctions => Errno::EBUSY,
+        }
+    }
+}
+
+/// Contention and accesses that did not end are worth another try; a function that is gone is not.
+const fn not_closed(cause: &CloseError) -> Errno {
+    match cause {
+        CloseError::Gone => Errno::ENODEV,
+        CloseError::Contended { .. } | CloseError::Drain { .. } => Errno::EAGAIN,
+    }
 }
 
 /// Why a function was not reset; it is as it was.
@@ -47,4 +88,15 @@ pub enum ResetError {
         #[source]
         cause: CloseError,
     },
+}
+
+impl ResetError {
+    /// The error number that a user of a Linux interface is told (RST-02, RST-12).
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match self {
+            ResetError::Unsupported(_) => Errno::ENOTTY,
+            ResetError::NotQuiesced { cause, .. } => not_closed(cause),
+        }
+    }
 }

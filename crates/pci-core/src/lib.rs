@@ -5,31 +5,51 @@
 //! which lets every access through the gate, carries out the resets and power changes that configuration writes ask
 //! for, and answers all-ones where nobody is there to answer. [`dump`] prints a configuration space for `lspci -F`.
 //!
+//! Configuration accesses take the way of the hardware if the function is put [behind](Function::behind) a
+//! [`HostBridge`](mechanism::HostBridge): ECAM, two ports, firmware calls. [`access`] has what users name and open.
+//!
 //! What this crate does **not** do: bit positions (`pci-spec`), interrupts and DMA (`assign`), wire formats, files,
 //! threads of its own.
 //!
-//! Concurrency: no locks here. Configuration space is atomic dwords; everything that must not overlap is kept apart
-//! by the function's gate. No call into a [`Device`] or an [`Observer`] is made under a lock of this crate.
+//! Concurrency: configuration space is atomic dwords, and everything that must not overlap is kept apart by the
+//! function's gate. Reads take no lock; there are two ([`ranks`]): one orders the writes to a function's registers, the
+//! other the steps of a mechanism that has several. No call into a [`Device`] or an [`Observer`] is made under them.
 
+// Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+pub mod access;
 pub mod config;
 mod device;
 mod dropped;
 pub mod dump;
 mod error;
 mod function;
+pub mod mechanism;
 mod observe;
+mod power;
+mod power_step;
+pub mod ranks;
+mod reset_step;
+mod time;
 
+pub use access::{ConfigAddress, ConfigStatus, Errno, Presence, Width};
 pub use config::{
-    BarIndex, BarKind, BarLayout, CONFIG_SIZE, Capability, Change, ConfigEffects, ConfigSpace,
-    ConfigSpaceBuilder, Express, ExtendedCapability, Identity, InterruptLayout, Layout, LayoutError, Msi,
-    MsiState, Msix, MsixLayout, MsixState, Pm, ResetKind, Vendor,
+    Af, BarIndex, BarKind, BarLayout, BusNumbers, CONFIG_SIZE, Capability, Change, ConfigEffects,
+    ConfigSpace, ConfigSpaceBuilder, Express, ExtendedCapability, Identity, InterruptLayout, Layout,
+    LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, ResetKind, Slot, SrIov, SrIovLayout,
+    SrIovState, Vendor,
 };
-pub use device::{Device, MappedArea, MappedAreas};
+pub use device::{Device, MappedArea, MappedAreas, VirtualFunction};
 pub use dropped::Dropped;
 pub use error::{AccessError, ResetError};
-pub use function::Function;
+pub use function::{Function, Inside, IoState, PENDING_POLLS};
 pub use observe::{FunctionEvent, Observer};
 pub use pci_spec::Command;
 pub use pci_spec::capability::msix::Location;
 pub use pci_spec::capability::pm::PowerState;
 pub use pci_spec::config::InterruptPin;
+pub use power::{DeviceState, PowerDelays};
+pub use power_step::{PowerStep, Progress, Stage};
+pub use reset_step::ResetStep;
+pub use time::{RealTime, StaysClosed, Time, VirtualTime};

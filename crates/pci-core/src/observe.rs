@@ -2,8 +2,10 @@
 
 use crate::config::{Change, ResetKind};
 use crate::error::ResetError;
+use crate::power::DeviceState;
+use crate::power_step::PowerStep;
+use crate::reset_step::ResetStep;
 use gate::CloseError;
-use pci_spec::capability::pm::PowerState;
 
 /// Something that an operator, or the consumer's side, wants to know of.
 #[derive(Clone, Debug)]
@@ -22,11 +24,27 @@ pub enum FunctionEvent<'a> {
         error: &'a ResetError,
     },
     /// The power state changed.
-    PowerChanged(Change<PowerState>),
+    PowerChanged(Change<DeviceState>),
     /// The power state was not changed.
     PowerNotChanged {
         /// What stood in the way.
         error: &'a CloseError,
+    },
+    /// A step on the way through a power change, or the function's wish for one.
+    Power(PowerStep),
+    /// A step on the way through a reset.
+    ResetStep(ResetStep),
+    /// A user wrote to configuration space past the driver, for the first time (CFG-14).
+    WrittenByUser {
+        /// Offset of the first byte.
+        offset: u16,
+    },
+    /// A user wrote to registers that a driver keeps for itself, for the first time (CFG-14).
+    ExclusiveRangeWritten {
+        /// Offset of the first byte of the write.
+        offset: u16,
+        /// The driver.
+        owner: &'a str,
     },
     /// The function was frozen.
     Frozen {

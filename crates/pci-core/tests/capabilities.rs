@@ -83,14 +83,14 @@ fn duplicates_and_what_does_not_fit_are_refused() {
     let twice = bare().capability(Pm::default()).capability(Pm::default()).build();
     assert_eq!(twice.err(), Some(LayoutError::DuplicateCapability("power management")));
     let twice = full().aer().build();
-    assert_eq!(twice.err(), Some(LayoutError::DuplicateCapability("advanced error reporting")));
+    assert_eq!(twice.err(), Some(LayoutError::DuplicateCapability("Advanced Error Reporting")));
     let vendor = || Vendor { data: vec![0; 61], writable: vec![] };
     assert!(bare().capability(vendor()).capability(vendor()).build().is_ok(), "vendors may have several");
     let full = bare().capability(vendor()).capability(vendor()).capability(vendor()).capability(Msi::new(1));
     assert_eq!(full.build().err(), Some(LayoutError::NoRoom("MSI")));
     let long = bare().capability(Vendor { data: vec![0; 300], writable: vec![] }).build();
     assert!(matches!(long, Err(LayoutError::Field { .. })));
-    assert_eq!(bare().aer().build().err(), Some(LayoutError::NeedsExpress("advanced error reporting")));
+    assert_eq!(bare().aer().build().err(), Some(LayoutError::NeedsExpress("Advanced Error Reporting")));
     let port = Express { port_type: PortType::RootPort, ..Express::default() };
     let lanes = Express { lanes: 33, ..Express::default() };
     let payload = Express { max_payload: 6, ..Express::default() };

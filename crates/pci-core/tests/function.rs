@@ -405,8 +405,8 @@ fn going_to_d3hot_waits_for_what_is_in_flight() {
 }
 
 #[test]
-fn a_function_that_loses_its_state_in_d3hot_is_reset_on_the_way_back() {
-    // PWR-05, RST-07
+fn a_function_that_loses_its_state_in_d3hot_is_reset_on_the_way_back_and_its_header_restored() {
+    // PWR-05, RST-07, VF-48
     let world = World::new();
     let token = &mut ThreadToken::at_thread_entry();
     world.enable(token);
@@ -416,7 +416,7 @@ fn a_function_that_loses_its_state_in_d3hot_is_reset_on_the_way_back() {
         world.heard(),
         ["D0 to D3Hot for a power change", "reset on power-up from D3hot for a power change"]
     );
-    assert_eq!(world.function.config().command(), Command::empty());
+    assert_eq!(world.function.config().command(), Command::MEMORY_SPACE | Command::BUS_MASTER);
     assert_eq!(world.function.config().power_state(), PowerState::D0);
 }
 

@@ -3,6 +3,7 @@
 //! PCIe 6.0 s7.5.3.1 PCI Express Capability List Register shows the common header; PCI Local Bus 3.0 s6.7 Capabilities
 //! List says how to walk it.
 
+pub mod af;
 pub mod express;
 pub mod msi;
 pub mod msix;

@@ -1,7 +1,7 @@
 //! The configuration header of type 0 (endpoint): where each register is and how wide.
 //!
 //! PCIe 6.0 s7.5.1 PCI-Compatible Configuration Registers, s7.5.1.1 Type 0/1 Common Configuration Space, s7.5.1.2
-//! Type 0 Configuration Space Header. Type 1 (bridge) offsets are left out until a bridge is modelled.
+//! Type 0 Configuration Space Header. What differs in a bridge is in [`bridge`](crate::bridge).
 
 /// Vendor ID, 2 bytes, read-only. PCIe 6.0 s7.5.1.1.1 Vendor ID Register.
 pub const VENDOR_ID: u16 = 0x00;

@@ -60,6 +60,16 @@ pub const SLOT_COMMAND_COMPLETED_MAX: Duration = Duration::from_secs(1);
 /// PCIe 6.0, section "Attention Button" of "Elements of Hot-Plug".
 pub const ATTENTION_BUTTON_CANCEL: Duration = Duration::from_secs(5);
 
+/// After virtual functions were switched on, before the first access to one: 100 ms.
+///
+/// PCIe 6.0 s9.3.3.3.1 VF Enable.
+pub const VF_ENABLE: Duration = Duration::from_millis(100);
+
+/// After virtual functions were switched off, before they may be switched on again: 1 s.
+///
+/// PCIe 6.0 s9.3.3.3.1 VF Enable.
+pub const VF_DISABLE: Duration = Duration::from_secs(1);
+
 /// Longest default completion timeout: 50 ms.
 ///
 /// PCIe 6.0 s7.5.3.16 Device Control 2 Register (Completion Timeout Value 0).

@@ -2,6 +2,20 @@
 //!
 //! PCIe 6.0 s7.6 PCI Express Extended Capabilities, s7.6.3 PCI Express Extended Capability Header.
 
+pub mod acs;
+pub mod ari;
+pub mod ats;
+pub mod cxl_port;
+pub mod dpc;
+pub mod l1_substates;
+pub mod ltr;
+pub mod pasid;
+pub mod pri;
+pub mod ptm;
+pub mod resizable_bar;
+pub mod sr_iov;
+pub mod virtual_channel;
+
 /// Offset of the first extended capability; a function without any reads 0 (or all ones) here.
 pub const FIRST_OFFSET: u16 = 0x100;
 /// Length of a header, in bytes.

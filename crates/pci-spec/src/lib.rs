@@ -20,6 +20,7 @@ extern crate std;
 pub mod address;
 pub mod aer;
 pub mod bar;
+pub mod bridge;
 pub mod capability;
 pub mod class;
 pub mod command;

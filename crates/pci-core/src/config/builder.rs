@@ -1,11 +1,14 @@
 //! Builds a configuration space and refuses one that no guest could use.
 
 use super::bar::{self, BarIndex, BarKind, BarLayout};
-use super::capability::{Capability, ExtendedCapability};
+use super::bridge;
+use super::capability::Capability;
 use super::draft::Draft;
 use super::encode::Facts;
-use super::layout::{InterruptLayout, Layout, Register};
+use super::extended::ExtendedCapability;
+use super::layout::{HeaderKind, InterruptLayout, Layout, Register, Traits};
 use super::{ConfigSpace, LayoutError};
+use pci_spec::bridge as type1;
 use pci_spec::capability::{self, msix};
 use pci_spec::config::{self, InterruptPin};
 use pci_spec::{CONFIG_SPACE_SIZE, ClassCode, Command, EXTENDED_CONFIG_SPACE_SIZE, Status};
@@ -38,7 +41,7 @@ impl Identity {
     }
 }
 
-/// A configuration space of type 0 under construction.
+/// A configuration space under construction.
 ///
 /// Capabilities are chained in the order in which they are added. Nothing is checked before
 /// [`layout`](ConfigSpaceBuilder::layout) or [`build`](ConfigSpaceBuilder::build).
@@ -46,6 +49,8 @@ impl Identity {
 #[must_use]
 pub struct ConfigSpaceBuilder {
     identity: Identity,
+    header: HeaderKind,
+    immediate_readiness: bool,
     bars: Vec<BarLayout>,
     rom: Option<u64>,
     intx: InterruptPin,
@@ -55,9 +60,11 @@ pub struct ConfigSpaceBuilder {
 }
 
 impl ConfigSpaceBuilder {
-    pub(super) fn new(identity: Identity) -> ConfigSpaceBuilder {
+    pub(super) fn new(identity: Identity, header: HeaderKind) -> ConfigSpaceBuilder {
         ConfigSpaceBuilder {
             identity,
+            header,
+            immediate_readiness: false,
             bars: Vec::new(),
             rom: None,
             intx: InterruptPin::None,
@@ -88,6 +95,12 @@ impl ConfigSpaceBuilder {
     /// Says that the device has more than one function.
     pub fn multi_function(mut self) -> Self {
         self.multi_function = true;
+        self
+    }
+
+    /// Says that the function may be accessed right after a reset, without the usual delay (RST-05).
+    pub fn immediate_readiness(mut self) -> Self {
+        self.immediate_readiness = true;
         self
     }
 
@@ -133,15 +146,20 @@ impl ConfigSpaceBuilder {
         self.lay_out_header(&mut draft);
         let mut facts = Facts {
             interrupts: InterruptLayout { intx: self.intx, ..InterruptLayout::default() },
+            traits: Traits {
+                header: self.header,
+                immediate_readiness: self.immediate_readiness,
+                ..Traits::default()
+            },
             ..Facts::default()
         };
         self.lay_out_capabilities(&mut draft, &mut facts)?;
-        self.lay_out_extended(&mut draft, &mut facts)?;
+        self.lay_out_extended(&mut draft, &bars, &mut facts)?;
         check_msix(&facts.interrupts, &bars)?;
         let (initial, rules) = draft.pack();
-        let Facts { positions, interrupts, power, flr } = facts;
+        let Facts { positions, interrupts, power, traits } = facts;
         let bars = bars.into();
-        Ok(Arc::new(Layout { initial, rules, bars, rom_size, positions, interrupts, power, flr }))
+        Ok(Arc::new(Layout { initial, rules, bars, rom_size, positions, interrupts, power, traits }))
     }
 
     fn lay_out_bars(&self, draft: &mut Draft) -> Result<Vec<BarLayout>, LayoutError> {
@@ -150,6 +168,9 @@ impl ConfigSpaceBuilder {
         let mut free = config::BAR0;
         for bar in &bars {
             bar.check()?;
+            if self.header == HeaderKind::Bridge && usize::from(bar.index.get()) >= type1::BAR_COUNT {
+                return Err(LayoutError::BarPosition(bar.index));
+            }
             if bar.index.register() < free {
                 return Err(LayoutError::BarTwice(bar.index));
             }
@@ -166,6 +187,12 @@ impl ConfigSpaceBuilder {
 
     fn lay_out_rom(&self, draft: &mut Draft) -> Result<Option<u32>, LayoutError> {
         let Some(size) = self.rom else { return Ok(None) };
+        if self.header != HeaderKind::Endpoint {
+            return Err(LayoutError::Field {
+                name: "ROM",
+                what: "not modelled in bridges, and VFs have none",
+            });
+        }
         let size = bar::check_rom(size)?;
         draft.writable(config::ROM_BAR, rom_writable_mask(size));
         draft.register(config::ROM_BAR, Register::Bar);
@@ -180,8 +207,16 @@ impl ConfigSpaceBuilder {
         for (offset, byte) in (config::CLASS_CODE..).zip(id.class.to_bytes()) {
             draft.put(offset, byte);
         }
-        draft.put(config::SUBSYSTEM_VENDOR_ID, id.subsystem_vendor);
-        draft.put(config::SUBSYSTEM_ID, id.subsystem);
+        if self.header == HeaderKind::Bridge {
+            draft.put(config::HEADER_TYPE, config::HEADER_LAYOUT_BRIDGE);
+            bridge::lay_out(draft);
+        } else {
+            draft.put(config::SUBSYSTEM_VENDOR_ID, id.subsystem_vendor);
+            draft.put(config::SUBSYSTEM_ID, id.subsystem);
+        }
+        if self.immediate_readiness {
+            draft.put(config::STATUS, Status::IMMEDIATE_READINESS.bits());
+        }
         draft.put(config::INTERRUPT_PIN, self.intx.to_byte());
         if self.multi_function {
             draft.put(config::HEADER_TYPE, config::HEADER_MULTI_FUNCTION);
@@ -198,8 +233,10 @@ impl ConfigSpaceBuilder {
         let mut writable = command::COMMAND_RW;
         let memory = self.rom.is_some() || self.bars.iter().any(|bar| bar.kind.is_memory());
         let io = self.bars.iter().any(|bar| !bar.kind.is_memory());
-        writable.set(Command::MEMORY_SPACE, memory);
-        writable.set(Command::IO_SPACE, io);
+        // A bridge forwards both to its windows.
+        let bridge = self.header == HeaderKind::Bridge;
+        writable.set(Command::MEMORY_SPACE, memory || bridge);
+        writable.set(Command::IO_SPACE, io || bridge);
         writable.set(Command::INTERRUPT_DISABLE, self.intx != InterruptPin::None);
         writable
     }
@@ -256,7 +293,12 @@ impl ConfigSpaceBuilder {
         Ok(places)
     }
 
-    fn lay_out_extended(&self, draft: &mut Draft, facts: &mut Facts) -> Result<(), LayoutError> {
+    fn lay_out_extended(
+        &self,
+        draft: &mut Draft,
+        bars: &[BarLayout],
+        facts: &mut Facts,
+    ) -> Result<(), LayoutError> {
         let mut at = extended::FIRST_OFFSET;
         for (index, capability) in self.extended.iter().enumerate() {
             let name = capability.name();
@@ -266,15 +308,16 @@ impl ConfigSpaceBuilder {
             if self.extended.iter().take(index).any(|other| other.id() == capability.id()) {
                 return Err(LayoutError::DuplicateCapability(name));
             }
-            let end = at + capability.length();
+            let (version, length) = capability.shape();
+            let end = at + length;
             if usize::from(end) > EXTENDED_CONFIG_SPACE_SIZE {
                 return Err(LayoutError::NoRoom(name));
             }
             let next = if index + 1 == self.extended.len() { 0 } else { end };
-            let header = extended::Header { id: capability.id(), version: capability.version(), next };
+            let header = extended::Header { id: capability.id(), version, next };
             draft.put(at, header.encode());
             draft.extend_to(end);
-            capability.encode(draft, at, facts);
+            capability.encode(draft, at, bars, facts)?;
             at = end;
         }
         Ok(())

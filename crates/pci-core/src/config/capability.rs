@@ -18,6 +18,8 @@ pub enum Capability {
     Msix(Msix),
     /// PCI Express.
     Express(Express),
+    /// Function level reset without PCI Express.
+    Af(Af),
     /// A vendor's own.
     Vendor(Vendor),
 }
@@ -29,6 +31,8 @@ pub struct Pm {
     pub d1: bool,
     /// Has the state D2.
     pub d2: bool,
+    /// May be accessed right after its return to D0, without the usual delay (PWR-04).
+    pub immediate_readiness: bool,
     /// Keeps its state over D3hot. Without it, going back to D0 is a reset (PWR-05).
     pub no_soft_reset: bool,
     /// The states in which it can signal PME (the `PME_*` bits; others are ignored). Without any, PME status and
@@ -66,10 +70,27 @@ pub struct Msix {
     pub pba: Location,
 }
 
-/// PCI Express, as an endpoint. PCIe 6.0 s7.5.3 *PCI Express Capability Structure*.
+/// Function level reset for conventional PCI (RST-06), which PCI Express functions may have as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Af {
+    /// Offers function level reset.
+    pub flr: bool,
+    /// Says whether transactions are pending, without which the reset is not used.
+    pub transactions_pending: bool,
+}
+
+impl Default for Af {
+    /// Both, as the reset needs.
+    fn default() -> Af {
+        Af { flr: true, transactions_pending: true }
+    }
+}
+
+/// PCI Express. PCIe 6.0 s7.5.3 *PCI Express Capability Structure*.
 #[derive(Clone, Copy, Debug)]
 pub struct Express {
-    /// Endpoint, legacy endpoint or one inside the root complex; the latter shows no link.
+    /// Endpoint, legacy endpoint or one inside the root complex, which shows no link; in a bridge, one of the three
+    /// kinds of port.
     pub port_type: PortType,
     /// Offers function level reset (RST-05).
     pub flr: bool,
@@ -79,6 +100,31 @@ pub struct Express {
     pub lanes: u8,
     /// Largest payload, 128 bytes << this, 0 to 5.
     pub max_payload: u8,
+    /// Forwards requests to all 256 functions of an ARI device, when software switches it on. Downstream and root ports.
+    pub ari_forwarding: bool,
+    /// The slot below, if there is one. Downstream and root ports.
+    pub slot: Option<Slot>,
+}
+
+/// A slot below a port. PCIe 6.0 s6.7 *PCI Express Hot-Plug Support*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The physical slot number, 0 to 8191.
+    pub number: u16,
+    /// Devices may come and go: power controller, attention button and both indicators are there.
+    pub hot_plug: bool,
+    /// Devices may leave without notice.
+    pub surprise: bool,
+    /// A device is in it after power-on.
+    pub present: bool,
+}
+
+impl Express {
+    /// A port on an 8 GT/s x4 link that forwards to ARI devices if its link leads down.
+    #[must_use]
+    pub fn port(port_type: PortType) -> Express {
+        Express { port_type, flr: false, ari_forwarding: port_type.is_downstream(), ..Express::default() }
+    }
 }
 
 impl Default for Express {
@@ -90,6 +136,8 @@ impl Default for Express {
             link_speed: LinkSpeed::Gen3,
             lanes: 4,
             max_payload: 1,
+            ari_forwarding: false,
+            slot: None,
         }
     }
 }
@@ -103,16 +151,6 @@ pub struct Vendor {
     pub writable: Vec<u8>,
 }
 
-/// A capability of the extended space, from 0x100.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum ExtendedCapability {
-    /// Advanced Error Reporting. PCIe 6.0 s7.8.4 *Advanced Error Reporting Extended Capability*.
-    Aer,
-    /// The device's serial number, an EUI-64. PCIe 6.0 s7.9.3 *Device Serial Number Extended Capability*.
-    SerialNumber(u64),
-}
-
 impl Capability {
     pub(super) fn name(&self) -> &'static str {
         match self {
@@ -120,16 +158,8 @@ impl Capability {
             Capability::Msi(_) => "MSI",
             Capability::Msix(_) => "MSI-X",
             Capability::Express(_) => "PCI Express",
+            Capability::Af(_) => "advanced features",
             Capability::Vendor(_) => "the vendor-specific capability",
-        }
-    }
-}
-
-impl ExtendedCapability {
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            ExtendedCapability::Aer => "advanced error reporting",
-            ExtendedCapability::SerialNumber(_) => "the serial number",
         }
     }
 }
@@ -155,6 +185,12 @@ impl From<Msix> for Capability {
 impl From<Express> for Capability {
     fn from(express: Express) -> Capability {
         Capability::Express(express)
+    }
+}
+
+impl From<Af> for Capability {
+    fn from(af: Af) -> Capability {
+        Capability::Af(af)
     }
 }
 

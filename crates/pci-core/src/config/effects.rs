@@ -1,5 +1,6 @@
 //! What a write to configuration space asks of its surroundings.
 
+use super::sr_iov::SrIovState;
 use pci_spec::Command;
 use pci_spec::capability::pm::PowerState;
 use pci_spec::capability::{msi, msix};
@@ -30,7 +31,7 @@ pub struct ConfigEffects {
     /// A power state is asked for, and the function has it. Not yet entered: see
     /// [`ConfigSpace::set_power_state`](super::ConfigSpace::set_power_state).
     pub power: Option<Change<PowerState>>,
-    /// A function level reset is asked for (RST-05, CAP-11). Not yet done.
+    /// A function level reset is asked for (RST-05, RST-06, CAP-11, CAP-12). Not yet done.
     pub flr: bool,
     /// A BAR or the ROM has another value: another address, or decoding of the ROM on or off.
     pub bars_moved: bool,
@@ -38,6 +39,14 @@ pub struct ConfigEffects {
     pub msi: Option<Change<MsiState>>,
     /// MSI-X was enabled, disabled, masked or unmasked as a whole.
     pub msix: Option<Change<MsixState>>,
+    /// A bridge holds, or no longer holds, everything below it in reset (RST-09). What is below is not reset yet.
+    pub secondary_bus_reset: Option<Change<bool>>,
+    /// A bridge has other bus numbers: what is below it is reached at other addresses.
+    pub bus_numbers_changed: bool,
+    /// A port forwards, or no longer forwards, to all 256 functions of the device below.
+    pub ari_forwarding: Option<Change<bool>>,
+    /// Virtual functions came or went, or their memory was switched on or off.
+    pub sr_iov: Option<Change<SrIovState>>,
 }
 
 /// How software has set MSI up.

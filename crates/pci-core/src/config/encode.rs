@@ -2,13 +2,11 @@
 //!
 //! `at` is the capability's offset; identifier and next pointer are the builder's.
 
-use super::capability::{Capability, Express, ExtendedCapability, Msi, Msix, Pm, Vendor};
+use super::capability::{Af, Capability, Msi, Msix, Pm, Vendor};
 use super::draft::Draft;
 use super::error::LayoutError;
-use super::layout::{InterruptLayout, MsixLayout, Positions, PowerSupport, Register};
-use pci_spec::capability::express::{self, PortType};
-use pci_spec::capability::{id, msi, msix, pm, vendor};
-use pci_spec::{aer, extended};
+use super::layout::{InterruptLayout, MsixLayout, Positions, PowerSupport, Register, Traits};
+use pci_spec::capability::{af, express, id, msi, msix, pm, vendor};
 
 /// What the capabilities say beside their bits.
 #[derive(Default)]
@@ -16,7 +14,7 @@ pub(super) struct Facts {
     pub(super) positions: Positions,
     pub(super) interrupts: InterruptLayout,
     pub(super) power: PowerSupport,
-    pub(super) flr: bool,
+    pub(super) traits: Traits,
 }
 
 impl Capability {
@@ -26,6 +24,7 @@ impl Capability {
             Capability::Msi(_) => id::MSI,
             Capability::Msix(_) => id::MSI_X,
             Capability::Express(_) => id::PCI_EXPRESS,
+            Capability::Af(_) => id::ADVANCED_FEATURES,
             Capability::Vendor(_) => id::VENDOR,
         }
     }
@@ -37,6 +36,7 @@ impl Capability {
             Capability::Msi(capability) => msi::Layout::new(capability.control()?).length,
             Capability::Msix(_) => msix::LENGTH,
             Capability::Express(_) => express::LENGTH,
+            Capability::Af(_) => u16::from(af::LENGTH),
             Capability::Vendor(capability) => u16::from(capability.length()?),
         };
         Ok(bytes.next_multiple_of(4))
@@ -45,6 +45,7 @@ impl Capability {
     pub(super) fn encode(&self, draft: &mut Draft, at: u16, facts: &mut Facts) -> Result<(), LayoutError> {
         match self {
             Capability::Pm(capability) => capability.encode(draft, at, facts),
+            Capability::Af(capability) => capability.encode(draft, at, facts),
             Capability::Msi(capability) => return capability.encode(draft, at, facts),
             Capability::Msix(capability) => return capability.encode(draft, at, facts),
             Capability::Express(capability) => return capability.encode(draft, at, facts),
@@ -59,6 +60,7 @@ impl Pm {
         let mut states = pm::Capabilities::empty();
         states.set(pm::Capabilities::D1, self.d1);
         states.set(pm::Capabilities::D2, self.d2);
+        states.set(pm::Capabilities::IMMEDIATE_READINESS_ON_D0, self.immediate_readiness);
         let pme = self.pme & PME_STATES;
         draft.put(at + pm::CAPABILITIES, pm::VERSION_1_2 | (states | pme).bits());
 
@@ -75,7 +77,8 @@ impl Pm {
             draft.sticky(control, pm::CONTROL_STATUS_PME_RW | pm::CONTROL_STATUS_RW1C);
         }
         facts.positions.power_control = Some(control);
-        facts.power = PowerSupport { d1: self.d1, d2: self.d2, no_soft_reset: self.no_soft_reset };
+        let Pm { d1, d2, no_soft_reset, immediate_readiness, pme: _ } = *self;
+        facts.power = PowerSupport { d1, d2, no_soft_reset, immediate_readiness };
     }
 }
 
@@ -132,62 +135,17 @@ impl Msix {
     }
 }
 
-impl Express {
-    fn encode(&self, draft: &mut Draft, at: u16, facts: &mut Facts) -> Result<(), LayoutError> {
-        self.check()?;
-        let mut device = express::DeviceCapabilities::ROLE_BASED_ERROR_REPORTING
-            | express::DeviceCapabilities::EXTENDED_TAG
-            | express::DeviceCapabilities::from_bits_retain(u32::from(self.max_payload));
-        device.set(express::DeviceCapabilities::FUNCTION_LEVEL_RESET, self.flr);
-        draft.put(at + express::CAPABILITIES, express::capabilities(self.port_type, 0));
-        draft.put(at + express::DEVICE_CAPABILITIES, device.bits());
-
-        draft.put(at + express::DEVICE_CONTROL, express::DEVICE_CONTROL_DEFAULT);
-        draft.writable(at + express::DEVICE_CONTROL, express::DEVICE_CONTROL_RW);
-        draft.kept_by_flr(at + express::DEVICE_CONTROL, express::MAX_PAYLOAD_SIZE_MASK);
-        draft.clear(at + express::DEVICE_STATUS, express::DEVICE_STATUS_RW1C);
-        if self.flr {
-            draft.register(at + express::DEVICE_CONTROL, Register::ResetControl);
+impl Af {
+    fn encode(&self, draft: &mut Draft, at: u16, facts: &mut Facts) {
+        let mut offered = af::Capabilities::empty();
+        offered.set(af::Capabilities::FUNCTION_LEVEL_RESET, self.flr);
+        offered.set(af::Capabilities::TRANSACTIONS_PENDING, self.transactions_pending);
+        draft.put(at + af::LENGTH_REGISTER, af::LENGTH);
+        draft.put(at + af::CAPABILITIES, offered.bits());
+        facts.traits.af_flr = offered == af::Capabilities::all();
+        if facts.traits.af_flr {
+            draft.register(at + af::CONTROL, Register::AfControl);
         }
-
-        draft.put(at + express::DEVICE_CAPABILITIES_2, express::COMPLETION_TIMEOUT_DISABLE_SUPPORTED);
-        draft.writable(at + express::DEVICE_CONTROL_2, express::DEVICE_CONTROL_2_RW);
-        if self.port_type != PortType::RootComplexIntegratedEndpoint {
-            self.encode_link(draft, at);
-        }
-        facts.positions.express = Some(at);
-        facts.flr = self.flr;
-        Ok(())
-    }
-
-    fn encode_link(&self, draft: &mut Draft, at: u16) {
-        let (speed, lanes) = (self.link_speed, self.lanes);
-        draft.put(at + express::LINK_CAPABILITIES, express::link_capabilities(speed, lanes));
-        draft.put(at + express::LINK_STATUS, express::link_status(speed, lanes));
-        draft.put(at + express::LINK_CAPABILITIES_2, express::link_capabilities_2(speed));
-        draft.put(at + express::LINK_CONTROL_2, speed as u16);
-        // The link is shared by all functions behind it and does not retrain for the reset of one.
-        draft.writable(at + express::LINK_CONTROL, express::LINK_CONTROL_RW);
-        draft.kept_by_flr(at + express::LINK_CONTROL, express::LINK_CONTROL_RW);
-        draft.writable(at + express::LINK_CONTROL_2, express::LINK_CONTROL_2_RW);
-        draft.sticky(at + express::LINK_CONTROL_2, express::LINK_CONTROL_2_RW);
-    }
-
-    fn check(&self) -> Result<(), LayoutError> {
-        let field = |what| Err(LayoutError::Field { name: "PCI Express", what });
-        if !matches!(
-            self.port_type,
-            PortType::Endpoint | PortType::LegacyEndpoint | PortType::RootComplexIntegratedEndpoint
-        ) {
-            return field("the port type is not one of an endpoint");
-        }
-        if !(1..=32).contains(&self.lanes) {
-            return field("a link has 1 to 32 lanes");
-        }
-        if self.max_payload > 5 {
-            return field("the largest payload is 128 bytes << 0 to 5");
-        }
-        Ok(())
     }
 }
 
@@ -208,66 +166,4 @@ impl Vendor {
         }
         Ok(())
     }
-}
-
-impl ExtendedCapability {
-    pub(super) fn id(&self) -> u16 {
-        match self {
-            ExtendedCapability::Aer => aer::ID,
-            ExtendedCapability::SerialNumber(_) => extended::id::DEVICE_SERIAL_NUMBER,
-        }
-    }
-
-    pub(super) fn version(&self) -> u8 {
-        match self {
-            ExtendedCapability::Aer => aer::VERSION,
-            ExtendedCapability::SerialNumber(_) => 1,
-        }
-    }
-
-    /// The capability's length in bytes, a multiple of 4.
-    pub(super) fn length(&self) -> u16 {
-        match self {
-            ExtendedCapability::Aer => aer::ENDPOINT_LENGTH,
-            ExtendedCapability::SerialNumber(_) => 12,
-        }
-    }
-
-    pub(super) fn encode(&self, draft: &mut Draft, at: u16, facts: &mut Facts) {
-        match self {
-            ExtendedCapability::Aer => encode_aer(draft, at, facts),
-            ExtendedCapability::SerialNumber(number) => {
-                for (offset, byte) in (at + extended::HEADER_LENGTH..).zip(number.to_le_bytes()) {
-                    draft.put(offset, byte);
-                }
-            }
-        }
-    }
-}
-
-/// Nearly everything here is sticky, so that the record of an error outlives the reset that repairs it.
-fn encode_aer(draft: &mut Draft, at: u16, facts: &mut Facts) {
-    draft.put(at + aer::UNCORRECTABLE_MASK, aer::UNCORRECTABLE_MASK_DEFAULT);
-    draft.put(at + aer::UNCORRECTABLE_SEVERITY, aer::UNCORRECTABLE_SEVERITY_DEFAULT);
-    draft.put(at + aer::CORRECTABLE_MASK, aer::CORRECTABLE_MASK_DEFAULT);
-    for (offset, mask) in [
-        (aer::UNCORRECTABLE_STATUS, aer::UNCORRECTABLE_STATUS_RW1C),
-        (aer::CORRECTABLE_STATUS, aer::CORRECTABLE_STATUS_RW1C),
-    ] {
-        draft.clear(at + offset, mask);
-        draft.sticky(at + offset, mask);
-    }
-    for (offset, mask) in [
-        (aer::UNCORRECTABLE_MASK, aer::UNCORRECTABLE_MASK_RW),
-        (aer::UNCORRECTABLE_SEVERITY, aer::UNCORRECTABLE_SEVERITY_RW),
-        (aer::CORRECTABLE_MASK, aer::CORRECTABLE_MASK_RW),
-    ] {
-        draft.writable(at + offset, mask);
-        draft.sticky(at + offset, mask);
-    }
-    draft.sticky(at + aer::CONTROL, aer::FIRST_ERROR_POINTER_MASK);
-    for offset in (aer::HEADER_LOG..aer::ROOT_ERROR_COMMAND).step_by(4) {
-        draft.sticky(at + offset, u32::MAX);
-    }
-    facts.positions.aer = Some(at);
 }

@@ -3,7 +3,9 @@
 //! Made once by the builder and shared by every function of the same make, so that a function itself keeps only its
 //! values. Immutable, hence without locks.
 
+use super::capability::Slot;
 use super::{BarIndex, BarLayout};
+use pci_spec::capability::express::PortType;
 use pci_spec::capability::msix::Location;
 use pci_spec::capability::pm::PowerState;
 use pci_spec::config::InterruptPin;
@@ -45,6 +47,55 @@ pub(super) enum Register {
     ResetControl,
     MsiControl,
     MsixControl,
+    /// Advanced Features with function level reset.
+    AfControl,
+    /// A bridge's bus numbers.
+    BusNumbers,
+    /// Bridge Control and the interrupt registers.
+    BridgeControl,
+    /// Device Control 2 with ARI forwarding.
+    DeviceControl2,
+    SrIovControl,
+}
+
+/// Which header a function has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum HeaderKind {
+    #[default]
+    Endpoint,
+    Bridge,
+    /// An endpoint whose identifiers and BARs are the physical function's in hardware.
+    Virtual,
+}
+
+/// What else is known of a function without looking at its values.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Traits {
+    pub(super) header: HeaderKind,
+    pub(super) immediate_readiness: bool,
+    pub(super) flr: bool,
+    pub(super) af_flr: bool,
+    pub(super) port_type: Option<PortType>,
+    pub(super) slot: Option<Slot>,
+    pub(super) ari_forwarding: bool,
+    pub(super) sr_iov: Option<Box<SrIovLayout>>,
+}
+
+/// What a physical function says about its virtual functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrIovLayout {
+    /// Offset of the capability, in bytes.
+    pub at: u16,
+    /// Most VFs, at least 1.
+    pub total_vfs: u16,
+    /// Distance of the first VF's routing ID from the physical function's.
+    pub first_offset: u16,
+    /// Distance between VFs.
+    pub stride: u16,
+    /// Device ID of the VFs.
+    pub device: u16,
+    /// The BARs that each VF has a piece of, lowest first.
+    pub bars: Box<[BarLayout]>,
 }
 
 /// Which interrupts a function can raise.
@@ -87,6 +138,7 @@ pub(super) struct PowerSupport {
     pub(super) d1: bool,
     pub(super) d2: bool,
     pub(super) no_soft_reset: bool,
+    pub(super) immediate_readiness: bool,
 }
 
 impl PowerSupport {
@@ -113,7 +165,7 @@ pub struct Layout {
     pub(super) positions: Positions,
     pub(super) interrupts: InterruptLayout,
     pub(super) power: PowerSupport,
-    pub(super) flr: bool,
+    pub(super) traits: Traits,
 }
 
 impl Layout {
@@ -146,9 +198,68 @@ impl Layout {
         self.interrupts
     }
 
-    /// Whether the function offers function level reset.
+    /// Whether the function offers function level reset through PCI Express (RST-05).
     #[must_use]
     pub fn has_flr(&self) -> bool {
-        self.flr
+        self.traits.flr
+    }
+
+    /// Whether the function offers function level reset through Advanced Features, with the status that goes with it
+    /// (RST-06).
+    #[must_use]
+    pub fn has_af_flr(&self) -> bool {
+        self.traits.af_flr
+    }
+
+    /// Whether the function has power management.
+    #[must_use]
+    pub fn has_power_management(&self) -> bool {
+        self.positions.power_control.is_some()
+    }
+
+    /// Whether the function keeps its state over D3hot (PWR-05, RST-07).
+    #[must_use]
+    pub fn no_soft_reset(&self) -> bool {
+        self.power.no_soft_reset
+    }
+
+    /// Whether the function may be accessed right after a reset, without the usual delay.
+    #[must_use]
+    pub fn immediate_readiness(&self) -> bool {
+        self.traits.immediate_readiness
+    }
+
+    /// Whether the function may be accessed right after its return to D0.
+    #[must_use]
+    pub fn immediate_readiness_on_d0(&self) -> bool {
+        self.power.immediate_readiness
+    }
+
+    /// What kind of PCI Express function it is; `None` without the capability.
+    #[must_use]
+    pub fn port_type(&self) -> Option<PortType> {
+        self.traits.port_type
+    }
+
+    /// The slot below the port, if there is one.
+    #[must_use]
+    pub fn slot(&self) -> Option<Slot> {
+        self.traits.slot
+    }
+
+    /// Whether the port can forward to all 256 functions of an ARI device.
+    #[must_use]
+    pub fn has_ari_forwarding(&self) -> bool {
+        self.traits.ari_forwarding
+    }
+
+    /// What the function says about its virtual functions; `None` without SR-IOV.
+    #[must_use]
+    pub fn sr_iov(&self) -> Option<&SrIovLayout> {
+        self.traits.sr_iov.as_deref()
+    }
+
+    pub(super) fn header(&self) -> HeaderKind {
+        self.traits.header
     }
 }

@@ -1,4 +1,4 @@
-//! A function's configuration space: type 0, 4 KiB.
+//! A function's configuration space: 4 KiB, with the header of an endpoint (type 0) or a bridge (type 1).
 //!
 //! A [`Layout`] (power-on values, which bits can be written, where the capabilities are) is made once by the
 //! [`ConfigSpaceBuilder`] and shared; a [`ConfigSpace`] adds the values of one function, one atomic dword each and
@@ -14,28 +14,40 @@
 
 mod aer;
 mod bar;
+mod bridge;
 mod builder;
 mod capability;
 mod draft;
 mod effects;
 mod encode;
 mod error;
+mod express;
+mod extended;
 mod layout;
+mod power;
 mod reset;
+mod sr_iov;
+mod virtual_function;
+mod walk;
 mod write;
 
 pub use bar::{BarIndex, BarKind, BarLayout};
+pub use bridge::BusNumbers;
 pub use builder::{ConfigSpaceBuilder, Identity};
-pub use capability::{Capability, Express, ExtendedCapability, Msi, Msix, Pm, Vendor};
+pub use capability::{Af, Capability, Express, Msi, Msix, Pm, Slot, Vendor};
 pub use effects::{Change, ConfigEffects, MsiState, MsixState};
 pub use error::LayoutError;
-pub use layout::{InterruptLayout, Layout, MsixLayout};
+pub use extended::ExtendedCapability;
+pub use layout::{InterruptLayout, Layout, MsixLayout, SrIovLayout};
 pub use reset::ResetKind;
+pub use sr_iov::{SrIov, SrIovState};
+pub use walk::{find_capability, find_extended};
 
+use layout::HeaderKind;
 use pci_spec::capability::pm::PowerState;
 use pci_spec::{Command, EXTENDED_CONFIG_SPACE_SIZE, Status, config};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Size of a configuration space, in bytes.
 pub const CONFIG_SIZE: usize = EXTENDED_CONFIG_SPACE_SIZE;
@@ -49,19 +61,35 @@ pub struct ConfigSpace {
     layout: Arc<Layout>,
     /// As long as `layout.initial`.
     values: Box<[AtomicU32]>,
+    /// Without power nothing is answered, whatever the values are.
+    powered: AtomicBool,
+    /// See [`ConfigSpace::count_routing_changes`].
+    routing_changes: OnceLock<Arc<AtomicU64>>,
 }
 
 impl ConfigSpace {
     /// Starts to describe a configuration space.
     pub fn builder(identity: Identity) -> ConfigSpaceBuilder {
-        ConfigSpaceBuilder::new(identity)
+        ConfigSpaceBuilder::new(identity, HeaderKind::Endpoint)
+    }
+
+    /// Starts to describe the space of a bridge: a root port, or a port of a switch, with bus numbers, all three windows
+    /// (16-bit I/O, memory, 64-bit prefetchable memory) and bridge control. It shows no subsystem.
+    pub fn bridge_builder(identity: Identity) -> ConfigSpaceBuilder {
+        ConfigSpaceBuilder::new(identity, HeaderKind::Bridge)
+    }
+
+    /// Starts to describe the space of a virtual function, as a consumer sees it; see
+    /// [`read_hardware`](ConfigSpace::read_hardware) for how hardware shows it.
+    pub fn virtual_builder(identity: Identity) -> ConfigSpaceBuilder {
+        ConfigSpaceBuilder::new(identity, HeaderKind::Virtual)
     }
 
     /// A configuration space with its power-on values, sharing `layout` with others of the same make.
     #[must_use]
     pub fn new(layout: Arc<Layout>) -> ConfigSpace {
         let values = layout.initial.iter().map(|value| AtomicU32::new(*value)).collect();
-        ConfigSpace { layout, values }
+        ConfigSpace { layout, values, powered: AtomicBool::new(true), routing_changes: OnceLock::new() }
     }
 
     /// What all functions of this make share.
@@ -72,8 +100,12 @@ impl ConfigSpace {
 
     /// Reads `data.len()` bytes from `offset`.
     ///
-    /// Any offset and length: bytes that nothing claims read 0, bytes from [`CONFIG_SIZE`] on read all-ones.
+    /// Any offset and length: bytes that nothing claims read 0, bytes from [`CONFIG_SIZE`] on and those of a function
+    /// without power read all-ones.
     pub fn read(&self, offset: u16, data: &mut [u8]) {
+        if !self.is_powered() {
+            return data.fill(0xff);
+        }
         let mut at = usize::from(offset);
         let mut rest = data;
         while !rest.is_empty() {
@@ -104,6 +136,14 @@ impl ConfigSpace {
     pub fn power_state(&self) -> PowerState {
         let control = self.layout.positions.power_control.map_or(0, |offset| self.half(offset));
         PowerState::decode(control)
+    }
+
+    /// Whether the function may send memory requests, messages among them: COMMAND.BUS_MASTER is set, and it is in D0. In
+    /// the other states only PME is left to it. PCIe 6.0 s5.3.1 *Device Power Management States (D-States) of a Function*.
+    #[inline]
+    #[must_use]
+    pub fn masters_bus(&self) -> bool {
+        self.command().contains(Command::BUS_MASTER) && self.power_state() == PowerState::D0
     }
 
     /// How software has set MSI up; off without the capability.
@@ -146,12 +186,12 @@ impl ConfigSpace {
     }
 
     /// Whether the window answers accesses now: VF-18, memory and ROM by COMMAND.MEM, and nothing in D3hot. As in
-    /// vfio, I/O BARs do not depend on COMMAND.IO, nor the ROM on its own enable bit.
+    /// vfio, I/O BARs do not depend on COMMAND.IO, nor the ROM on its own enable bit. Without power nothing answers.
     #[must_use]
     pub fn decodes(&self, bar: BarIndex) -> bool {
         let memory = self.layout.bar(bar).is_none_or(|bar| bar.kind.is_memory());
         let enabled = !memory || self.command().contains(Command::MEMORY_SPACE);
-        enabled && self.power_state() < PowerState::D3Hot
+        enabled && self.power_state() < PowerState::D3Hot && self.is_powered()
     }
 
     /// Size of a BAR or the ROM in bytes, if the function has it.

@@ -50,8 +50,12 @@ impl ConfigSpace {
     /// COMMAND is 0 afterwards and the BARs are unset. Needs quiescence.
     pub fn reset(&self, kind: ResetKind) {
         for (dword, initial) in self.layout.initial.iter().enumerate() {
-            let kept = self.layout.rule(dword).map_or(0, |rule| kind.kept(&rule.bits));
-            let _old = self.update(dword, |old| old & kept | initial & !kept);
+            let rule = self.layout.rule(dword);
+            let kept = rule.map_or(0, |rule| kind.kept(&rule.bits));
+            let reset = |old| old & kept | initial & !kept;
+            if let (Some(old), Some(rule)) = (self.update(dword, reset), rule) {
+                self.count_if_routing(rule.register, old, reset(old));
+            }
         }
     }
 }

@@ -1,20 +1,26 @@
 //! Writes: which bits take a value, and what the write asks for.
 
+use super::bridge::routing_bits;
 use super::effects::{Change, ConfigEffects, MsiState, MsixState};
 use super::layout::{Register, Rule};
+use super::sr_iov::SrIovState;
 use super::{ConfigSpace, command_of, halves};
 use pci_spec::capability::pm::{self, PowerState};
-use pci_spec::capability::{express, msi};
+use pci_spec::capability::{af, express, msi};
 
 impl ConfigSpace {
     /// Writes `data` at `offset` and says what that asks for.
     ///
     /// Any offset and length. Only the bytes written are touched: a byte write to a register whose bits are cleared
     /// by writing 1 leaves its other byte alone. Read-only bits and unclaimed bytes ignore the write. A function
-    /// level reset and a change of the power state are only asked for in the answer: they need quiescence.
+    /// level reset and a change of the power state are only asked for in the answer: they need quiescence. A function
+    /// without power ignores everything.
     #[must_use = "a reset or a power change that a write asks for is carried out by the caller"]
     pub fn write(&self, offset: u16, data: &[u8]) -> ConfigEffects {
         let mut effects = ConfigEffects::default();
+        if !self.is_powered() {
+            return effects;
+        }
         let mut at = usize::from(offset);
         let mut rest = data;
         while !rest.is_empty() && at / 4 < self.values.len() {
@@ -35,6 +41,7 @@ impl ConfigSpace {
         let Some(rule) = self.layout.rule(dword) else { return };
         let Some(old) = self.update(dword, |old| rule.apply(old, written)) else { return };
         let new = rule.apply(old, written);
+        self.count_if_routing(rule.register, old, new);
         match rule.register {
             Register::Plain => {}
             Register::Command => effects.command = Change::between(command_of(old), command_of(new)),
@@ -42,7 +49,7 @@ impl ConfigSpace {
             Register::PowerControl => effects.power = self.power_request(old, written),
             Register::ResetControl => {
                 let flr = u32::from(express::DeviceControl::INITIATE_FUNCTION_LEVEL_RESET.bits());
-                effects.flr = written.value & flr != 0;
+                effects.flr |= written.value & flr != 0;
             }
             Register::MsiControl => {
                 let state = |dword| MsiState::decode(halves(dword).1);
@@ -52,7 +59,24 @@ impl ConfigSpace {
                 let state = |dword| MsixState::decode(halves(dword).1);
                 effects.msix = Change::between(state(old), state(new));
             }
+            Register::AfControl => effects.flr |= written.value & u32::from(af::INITIATE_FLR) != 0,
+            Register::BusNumbers => effects.bus_numbers_changed = old != new,
+            Register::BridgeControl => {
+                let held = |dword| dword & routing_bits(Register::BridgeControl) != 0;
+                effects.secondary_bus_reset = Change::between(held(old), held(new));
+            }
+            Register::DeviceControl2 => {
+                let forwards = |dword| dword & routing_bits(Register::DeviceControl2) != 0;
+                effects.ari_forwarding = Change::between(forwards(old), forwards(new));
+            }
+            Register::SrIovControl => effects.sr_iov = self.sr_iov_change(old, new),
         }
+    }
+
+    fn sr_iov_change(&self, old: u32, new: u32) -> Option<Change<SrIovState>> {
+        let num_vfs = self.sr_iov()?.num_vfs;
+        let state = |dword| SrIovState::decode(halves(dword).0, num_vfs);
+        Change::between(state(old), state(new))
     }
 
     /// The change of power state that a write to PMCSR asks for. One that the function cannot make is discarded

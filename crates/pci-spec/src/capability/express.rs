@@ -1,7 +1,9 @@
 //! PCI Express capability. PCIe 6.0 s7.5.3 PCI Express Capability Structure.
 //!
-//! Layout of capability version 2, which every function of base specification 2.0 and later has. Slot and root registers
-//! have offsets only: they belong to ports.
+//! Layout of capability version 2, which every function of base specification 2.0 and later has. What only ports have is
+//! in [`port`].
+
+pub mod port;
 
 use super::id;
 
@@ -82,6 +84,31 @@ pub enum PortType {
     RootComplexIntegratedEndpoint = 0x9,
     /// Event collector of the root complex.
     RootComplexEventCollector = 0xa,
+}
+
+impl PortType {
+    /// What a PCI Express Capabilities value says; `None` for a reserved encoding.
+    #[must_use]
+    pub const fn decode(capabilities: u16) -> Option<PortType> {
+        Some(match capabilities >> 4 & 0xf {
+            0x0 => PortType::Endpoint,
+            0x1 => PortType::LegacyEndpoint,
+            0x4 => PortType::RootPort,
+            0x5 => PortType::UpstreamPort,
+            0x6 => PortType::DownstreamPort,
+            0x7 => PortType::PciExpressToPciBridge,
+            0x8 => PortType::PciToPciExpressBridge,
+            0x9 => PortType::RootComplexIntegratedEndpoint,
+            0xa => PortType::RootComplexEventCollector,
+            _ => return None,
+        })
+    }
+
+    /// Whether a link leads down from the port: only device 0 is on it.
+    #[must_use]
+    pub const fn is_downstream(self) -> bool {
+        matches!(self, PortType::RootPort | PortType::DownstreamPort)
+    }
 }
 
 /// Value of the PCI Express Capabilities register: version 2, no slot; `message_number` is the MSI or MSI-X vector used for

@@ -93,6 +93,17 @@ pub enum PowerState {
 }
 
 impl PowerState {
+    /// The name: `D0`, `D1`, `D2`, `D3hot`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            PowerState::D0 => "D0",
+            PowerState::D1 => "D1",
+            PowerState::D2 => "D2",
+            PowerState::D3Hot => "D3hot",
+        }
+    }
+
     /// The state in bits 1:0 of a [`CONTROL_STATUS`] value.
     #[must_use]
     pub const fn decode(control_status: u16) -> Self {

@@ -1,0 +1,53 @@
+//! What an internal accessor takes as proof that it may touch the function.
+
+use super::Function;
+use crate::config::ConfigEffects;
+use gate::{Held, Pass, Quiesced};
+
+pub(super) mod sealed {
+    use crate::config::ConfigEffects;
+    use crate::function::Function;
+    use gate::ThreadToken;
+
+    /// What the accessors need of a proof.
+    pub trait Proof {
+        /// The thread's token, to read what is published.
+        fn token(&self) -> &ThreadToken;
+
+        /// Does what the proof allows of what a write asked for.
+        fn settle(&self, function: &Function, effects: &ConfigEffects);
+    }
+}
+
+/// A pass of a function, or the proof that it is quiesced.
+///
+/// A write under a pass answers what it asks for, and its caller carries that out: a reset or a power state needs
+/// quiescence. Under [`Quiesced`] it is done at once, without the delays that follow.
+pub trait Inside: Held + sealed::Proof {}
+
+impl Inside for Pass<'_> {}
+impl Inside for Quiesced<'_> {}
+
+impl sealed::Proof for Pass<'_> {
+    #[inline]
+    fn token(&self) -> &gate::ThreadToken {
+        Pass::token(self)
+    }
+
+    fn settle(&self, function: &Function, effects: &ConfigEffects) {
+        if let Some(change) = effects.command {
+            function.device.command_changed(self, change.old, change.new);
+        }
+    }
+}
+
+impl sealed::Proof for Quiesced<'_> {
+    #[inline]
+    fn token(&self) -> &gate::ThreadToken {
+        Quiesced::token(self)
+    }
+
+    fn settle(&self, function: &Function, effects: &ConfigEffects) {
+        function.carry_out(self, effects);
+    }
+}

@@ -1,0 +1,220 @@
+//! The accessors of users: consumers, front ends, operators. They enter the gate, so they wait while the function is
+//! blocked (CFG-09), and what a write asks for is carried out once it has left.
+
+use super::Function;
+use super::registers::Store;
+use crate::access::{ConfigStatus, Width};
+use crate::config::{CONFIG_SIZE, Change, ConfigEffects, ResetKind};
+use crate::error::AccessError;
+use gate::{AccessKind, Deadline, Pass, ThreadToken, Until};
+
+impl Function {
+    /// Reads configuration space; waits to `until` while the function is blocked (CFG-09). Behind a bridge the bytes are
+    /// fetched in naturally aligned pieces.
+    ///
+    /// # Errors
+    /// [`AccessError::Refused`] or [`AccessError::OutOfRange`]: `data` is all-ones. [`AccessError::Config`]: what could not
+    /// be read is (CFG-03).
+    pub fn read_config(
+        &self,
+        token: &mut ThreadToken,
+        offset: u16,
+        data: &mut [u8],
+        until: impl Until,
+    ) -> Result<(), AccessError> {
+        if !is_inside(offset, data.len()) {
+            return Err(self.read_refused(data, AccessError::OutOfRange));
+        }
+        match self.handle.enter(token, AccessKind::Config, until) {
+            Ok(pass) => match self.fetch(&pass, offset, data) {
+                Ok(()) => Ok(()),
+                // Filled already, as far as it failed.
+                Err(status) => Err(self.read_refused(&mut [], status.into())),
+            },
+            Err(refusal) => Err(self.read_refused(data, refusal.into())),
+        }
+    }
+
+    /// Writes configuration space and carries out what the write asks for; waits to the deadline while the function is
+    /// blocked (CFG-09), and for a reset or a power change until what is in flight has ended.
+    ///
+    /// The answer tells what was asked for; a reset or a power change in it has been done.
+    ///
+    /// # Errors
+    /// [`AccessError::Refused`] or [`AccessError::OutOfRange`]: the write was dropped. [`AccessError::Config`]: the bytes
+    /// from some register on were. [`AccessError::NotReset`] or [`AccessError::PowerNotChanged`]: it was stored, and the
+    /// function is otherwise as it was.
+    pub fn write_config(
+        &self,
+        token: &mut ThreadToken,
+        offset: u16,
+        data: &[u8],
+        deadline: Deadline,
+    ) -> Result<ConfigEffects, AccessError> {
+        if !is_inside(offset, data.len()) {
+            return Err(self.write_refused(AccessError::OutOfRange));
+        }
+        let (effects, stored) = match self.handle.enter(token, AccessKind::Config, deadline) {
+            Ok(pass) => self.store(&pass, offset, data),
+            Err(refusal) => return Err(self.write_refused(refusal.into())),
+        };
+        if let Some(change) = effects.power {
+            self.change_power(token, change.new, deadline)?;
+        }
+        if effects.flr {
+            self.reset(token, ResetKind::FunctionLevel, deadline)?;
+        }
+        match stored {
+            Ok(()) => Ok(effects),
+            Err(status) => Err(self.write_refused(status.into())),
+        }
+    }
+
+    /// Reads one register; waits to `until` while the function is blocked (CFG-09).
+    ///
+    /// # Errors
+    /// [`AccessError`], with its error number (CFG-02); a caller that wants a value in any case uses all-ones (CFG-03).
+    pub fn read_register(
+        &self,
+        token: &mut ThreadToken,
+        register: u16,
+        width: Width,
+        until: impl Until,
+    ) -> Result<u32, AccessError> {
+        if !width.is_aligned(register) {
+            return Err(self.read_refused(&mut [], AccessError::Misaligned));
+        }
+        match self.handle.enter(token, AccessKind::Config, until) {
+            Ok(pass) => match self.load(pass.token(), register, width) {
+                Ok(value) => Ok(value),
+                Err(status) => Err(self.read_refused(&mut [], status.into())),
+            },
+            Err(refusal) => Err(self.read_refused(&mut [], refusal.into())),
+        }
+    }
+
+    /// Writes one register and carries out what that asks for, as [`Function::write_config`] does.
+    ///
+    /// # Errors
+    /// As [`Function::write_config`], and [`AccessError::Misaligned`].
+    pub fn write_register(
+        &self,
+        token: &mut ThreadToken,
+        register: u16,
+        width: Width,
+        value: u32,
+        deadline: Deadline,
+    ) -> Result<ConfigEffects, AccessError> {
+        if !width.is_aligned(register) {
+            return Err(self.write_refused(AccessError::Misaligned));
+        }
+        if !is_inside(register, usize::from(width.bytes())) {
+            return Err(self.write_refused(ConfigStatus::BadRegisterNumber.into()));
+        }
+        self.write_config(token, register, &value.to_le_bytes()[..usize::from(width.bytes())], deadline)
+    }
+
+    /// Out of the way of the reads that succeed: an error is large.
+    #[cold]
+    #[inline(never)]
+    fn read_refused(&self, data: &mut [u8], error: AccessError) -> AccessError {
+        data.fill(0xff);
+        self.dropped.config_reads.add();
+        error
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_refused(&self, error: AccessError) -> AccessError {
+        self.dropped.config_writes.add();
+        error
+    }
+
+    /// Any length within configuration space. Without a bridge in one go. A piece that fails is all-ones, and the first
+    /// failure is answered.
+    fn fetch(&self, pass: &Pass<'_>, offset: u16, data: &mut [u8]) -> Result<(), ConfigStatus> {
+        if self.bridge().is_none() {
+            self.config.read(offset, data);
+            return Ok(());
+        }
+        let mut rest = data;
+        let mut all = Ok(());
+        for (register, width) in pieces(offset, rest.len()) {
+            let read = self.load(pass.token(), register, width);
+            let (piece, tail) = rest.split_at_mut(usize::from(width.bytes()));
+            piece.copy_from_slice(&read.unwrap_or(width.all_ones()).to_le_bytes()[..piece.len()]);
+            rest = tail;
+            all = all.and(read.map(drop));
+        }
+        all
+    }
+
+    /// Any length within configuration space, piece by piece; ends at the first that fails. What the pieces before it
+    /// ask for is asked for all the same.
+    fn store(&self, pass: &Pass<'_>, offset: u16, data: &[u8]) -> (ConfigEffects, Result<(), ConfigStatus>) {
+        if self.bridge().is_none() {
+            return (self.put_bytes(pass, offset, data), Ok(()));
+        }
+        let mut effects = ConfigEffects::default();
+        let mut rest = data;
+        for (register, width) in pieces(offset, data.len()) {
+            let (piece, tail) = rest.split_at(usize::from(width.bytes()));
+            let mut bytes = [0; 4];
+            bytes[..piece.len()].copy_from_slice(piece);
+            match self.put(pass, Store { register, width, value: u32::from_le_bytes(bytes) }) {
+                Ok(more) => add(&mut effects, more),
+                Err(status) => return (effects, Err(status)),
+            }
+            rest = tail;
+        }
+        (effects, Ok(()))
+    }
+}
+
+fn is_inside(offset: u16, length: usize) -> bool {
+    length <= CONFIG_SIZE.saturating_sub(usize::from(offset))
+}
+
+/// `length` bytes from `offset` as naturally aligned pieces of 1, 2 and 4 bytes (CFG-13). The end lies within `u16`.
+fn pieces(offset: u16, length: usize) -> impl Iterator<Item = (u16, Width)> {
+    let (mut at, mut left) = (offset, length);
+    std::iter::from_fn(move || {
+        let width = Width::widest(at, left)?;
+        let piece = (at, width);
+        at = at.saturating_add(width.bytes());
+        left -= usize::from(width.bytes());
+        Some(piece)
+    })
+}
+
+/// Adds what a later piece of the same write asks for.
+fn add(effects: &mut ConfigEffects, more: ConfigEffects) {
+    fn join<T>(earlier: &mut Option<Change<T>>, later: Option<Change<T>>) {
+        *earlier = match (earlier.take(), later) {
+            (Some(earlier), Some(later)) => Some(Change { old: earlier.old, new: later.new }),
+            (earlier, later) => later.or(earlier),
+        };
+    }
+    let ConfigEffects {
+        command,
+        power,
+        flr,
+        bars_moved,
+        msi,
+        msix,
+        secondary_bus_reset,
+        bus_numbers_changed,
+        ari_forwarding,
+        sr_iov,
+    } = more;
+    join(&mut effects.secondary_bus_reset, secondary_bus_reset);
+    effects.bus_numbers_changed |= bus_numbers_changed;
+    join(&mut effects.ari_forwarding, ari_forwarding);
+    join(&mut effects.sr_iov, sr_iov);
+    join(&mut effects.command, command);
+    join(&mut effects.power, power);
+    effects.flr |= flr;
+    effects.bars_moved |= bars_moved;
+    join(&mut effects.msi, msi);
+    join(&mut effects.msix, msix);
+}
