@@ -131,10 +131,10 @@ mod tests {
                 }
             };
             assert_eq!(refused.errno, Errno::ENOSPC);
-            assert_eq!(map.usage().0, if nth == 0 { 160 } else { 10 }, "function {nth}");
+            assert_eq!(map.usage(&mut token).0, if nth == 0 { 160 } else { 10 }, "function {nth}");
             // A range without memory takes none of the process's mappings.
             map_page(map, &mut token, iova, false).unwrap();
-            made += map.usage().0 - 1;
+            made += map.usage(&mut token).0 - 1;
         }
         assert_eq!((made, budget.used.load(Ordering::Relaxed)), (310, 310));
         for map in &maps {

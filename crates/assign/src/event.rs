@@ -48,6 +48,28 @@ pub enum Event {
         /// What asked for it.
         reason: &'static str,
     },
+    /// A reset that the guest asked for was not done, and the function is as it was.
+    NotReset {
+        /// What stood in the way.
+        detail: String,
+    },
+    /// The power state changed.
+    PowerChanged {
+        /// `D0` to `D3hot`.
+        from: &'static str,
+        /// `D0` to `D3hot`.
+        to: &'static str,
+    },
+    /// A power state that was asked for was not entered.
+    PowerNotChanged {
+        /// What stood in the way.
+        detail: String,
+    },
+    /// Something on the way through a reset or a power change that is worth knowing.
+    Notice {
+        /// What, for people.
+        detail: String,
+    },
     /// The device model found itself or its backing broken.
     DeviceFault {
         /// What is wrong, for people.

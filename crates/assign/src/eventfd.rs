@@ -21,7 +21,8 @@ impl EventFd {
     pub(crate) fn from_client(fd: OwnedFd) -> Result<EventFd, RequestError> {
         // The kernel names what has no path; a path always begins with a slash, so no client can forge this.
         let link = rustix::fs::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), [0; 64])
-            .map_err(|errno| RequestError::new(errno.into(), "the descriptor cannot be examined"))?;
+            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+            .map_err(|errno| RequestError::new(errno, "the descriptor cannot be examined"))?;
         if link.as_bytes() != b"anon_inode:[eventfd]" {
             return Err(RequestError::new(Errno::EINVAL, "the descriptor is not an eventfd"));
         }

@@ -10,10 +10,13 @@
 //!
 //! # Concurrency
 //! The device side never locks: its tables are [`gate::GateCell`]s, read under a pass and replaced by the
-//! consumer's side under `close_short`. The consumer's side plans under a mutex, releases it, and only then
+//! consumer's side under `close_short`. The consumer's side plans under a ranked lock, releases it, and only then
 //! closes the gate or waits; no lock of this crate is held across a wait, a system call on a client's file
 //! or a call into a device. Consumers are hostile: counts, ranges, files and signals they choose are bounded
 //! by [`Limits`], and a client that shrinks its memory file costs an error, not the process (module `sigbus`).
+
+// Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod assignment;
 mod budget;
@@ -27,8 +30,10 @@ mod kick;
 mod limits;
 #[allow(unsafe_code, reason = "maps files that a client passed")]
 mod mapping;
+mod observe;
 mod patience;
 mod port;
+pub mod ranks;
 mod region;
 #[allow(unsafe_code, reason = "a process-wide signal handler")]
 mod sigbus;
@@ -39,6 +44,7 @@ pub use error::{DmaError, Errno, RequestError};
 pub use event::{Event, EventSink};
 pub use interrupts::{Interrupts, IrqAction, IrqData, IrqIndex, IrqInfo, IrqInfoFlags, IrqMode, SetIrqs};
 pub use limits::Limits;
+pub use observe::Reporter;
 pub use patience::Patience;
 pub use port::Port;
 pub use region::{RegionFlags, RegionIndex, RegionInfo};

@@ -13,12 +13,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use gate::{Deadline, ThreadToken};
-use parking_lot::{Condvar, Mutex};
+use gate::lock::{Condvar, Leaf};
+use gate::waits::Waiting;
+use gate::{Deadline, Gate, ThreadToken};
 use rustix::fs::{FileType, Stat, fstat, fstatfs};
 
 use crate::budget::Claim;
-use crate::error::{DmaError, Errno, RequestError};
+use crate::error::{DmaError, Errno, RequestError, of_system};
+use crate::ranks;
 use crate::sigbus::{self, Guarded};
 
 /// Client memory in this process's address space.
@@ -46,8 +48,8 @@ unsafe impl Sync for Mapping {}
 #[derive(Default)]
 pub(crate) struct Drain {
     waiting: AtomicUsize,
-    /// Leaf lock; protects no data, only orders a wake-up after the look that precedes the wait.
-    lock: Mutex<()>,
+    /// Rank: 70, drain; a leaf. Protects no data, only orders a wake-up after the look that precedes the wait.
+    lock: Leaf<ranks::Drain, ()>,
     emptied: Condvar,
 }
 
@@ -90,7 +92,7 @@ impl Mapping {
         // SAFETY: a new mapping at an address the kernel chooses touches no memory in use.
         let base = unsafe { libc::mmap(ptr::null_mut(), mapped, access, flags, fd, offset) };
         if base == libc::MAP_FAILED {
-            let errno = Errno::of(&std::io::Error::last_os_error());
+            let errno = of_system(&std::io::Error::last_os_error());
             return Err(RequestError::new(errno, "the file cannot be mapped"));
         }
         // A child process must not keep the client's memory alive. It is a hint: failure costs only that.
@@ -180,20 +182,24 @@ impl Drop for Mapping {
 }
 
 impl Drain {
-    /// Waits until nobody holds any of `mappings`, at most to the deadline. False: somebody still does.
+    /// Waits until nobody holds any of `mappings`, which are `gate`'s, at most to the deadline. False: somebody still does.
     pub(crate) fn wait(
         &self,
-        _token: &mut ThreadToken,
+        token: &mut ThreadToken,
+        gate: &Gate,
         mappings: &[Arc<Mapping>],
         deadline: Deadline,
     ) -> bool {
         let empty = || mappings.iter().all(|mapping| mapping.held() == 0);
+        if empty() {
+            return true;
+        }
+        let _shown = Waiting::new(token, "unmap", Some(gate), "DMA in flight to end");
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut guard = self.lock.lock();
         let mut emptied = empty();
-        while !emptied {
-            let Some(remaining) = deadline.remaining() else { break };
-            self.emptied.wait_for(&mut guard, remaining);
+        while !emptied && deadline.remaining().is_some() {
+            (guard, _) = self.emptied.wait(guard, token, deadline);
             emptied = empty();
         }
         drop(guard);
@@ -239,6 +245,6 @@ const FILE_SYSTEMS: [libc::__fsword_t; 6] = [
 
 impl From<rustix::io::Errno> for RequestError {
     fn from(errno: rustix::io::Errno) -> RequestError {
-        RequestError::new(errno.into(), "the file cannot be examined")
+        RequestError::new(Errno::from_raw(errno.raw_os_error()), "the file cannot be examined")
     }
 }

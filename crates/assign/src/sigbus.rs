@@ -24,7 +24,9 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
-use parking_lot::Mutex;
+use gate::lock::Leaf;
+
+use crate::ranks;
 
 /// The range is the client's memory.
 pub(crate) const INTACT: u32 = 0;
@@ -53,8 +55,8 @@ struct Chunk {
 
 /// The newest chunk; the list is only ever prepended to.
 static CHUNKS: AtomicPtr<Chunk> = AtomicPtr::new(ptr::null_mut());
-/// Free slots. Leaf lock: nothing is called under it. The handler does not take it.
-static FREE: Mutex<Vec<&'static Slot>> = Mutex::new(Vec::new());
+/// Free slots. Rank: 71, guarded ranges; a leaf: mappings end anywhere. The handler does not take it.
+static FREE: Leaf<ranks::GuardedRanges, Vec<&'static Slot>> = Leaf::new(Vec::new());
 
 /// The handler that was there before ours; written before ours is installed.
 static PREVIOUS_HANDLER: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);

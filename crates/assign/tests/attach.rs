@@ -23,7 +23,7 @@ fn one_consumer_at_a_time_and_the_next_finds_nothing_of_the_last() {
     for round in 0..3 {
         let attached = world.attach(&mut token);
         assert_eq!(world.assignment.attach(&mut token).err(), Some(AttachError::Busy));
-        assert_eq!(world.port.dma().usage(), (0, 0), "{round}");
+        assert_eq!(world.port.dma().usage(&mut token), (0, 0), "{round}");
         assert_eq!(world.port.interrupts().mode(), None);
         let fd = new_eventfd();
         world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
@@ -52,7 +52,7 @@ fn a_hold_that_is_only_dropped_still_detaches() {
     world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
     drop(attached);
     world.events.wait_for(|event| *event == Event::ClientDetached { orphans: 0 });
-    assert_eq!(world.port.dma().usage(), (0, 0));
+    assert_eq!(world.port.dma().usage(&mut token), (0, 0));
     world.attach(&mut token).detach(&mut token);
 }
 
@@ -204,7 +204,7 @@ fn a_function_that_is_gone_reads_all_ones_and_keeps_no_client_memory_cfg_04() {
     assert_eq!(errno(world.assignment.reset(&mut token)), ENODEV);
     world.assignment.dma_unmap(&mut token, 0, 0x1000).unwrap();
     attached.detach(&mut token);
-    assert_eq!(world.port.dma().usage(), (0, 0));
+    assert_eq!(world.port.dma().usage(&mut token), (0, 0));
     assert!(matches!(world.assignment.attach(&mut token), Err(AttachError::Refused(_))));
     assert!(!world.assignment.is_attached());
 }

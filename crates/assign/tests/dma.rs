@@ -124,11 +124,28 @@ fn without_bus_mastering_no_memory_is_reached() {
 }
 
 #[test]
+fn in_d3hot_a_device_reaches_no_memory_and_sends_no_message() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+    let fd = new_eventfd();
+    let (eventfd, trigger) = (1 << 2, 1 << 5);
+    world.irqs(&mut token, (1, 0, 1), eventfd | trigger, &[], vec![dup(&fd)]).unwrap();
+    for (state, reached) in [(3, Err(DmaError::BusMasterDisabled)), (0, Ok(()))] {
+        world.power(&mut token, state);
+        let pass = world.pass(&token);
+        assert_eq!(world.port.dma().write(&pass, 0, &[1]), reached, "D{state}");
+        world.port.interrupts().signal(&pass, 0);
+        assert_eq!(count(&fd), u64::from(state == 0), "D{state}");
+    }
+}
+
+#[test]
 fn a_mapping_without_a_file_is_known_but_has_no_memory() {
     let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
     let _attached = world.attach(&mut token);
     world.map_at(&mut token, RW, 0, 0xc_0000, 1 << 40, None).unwrap();
-    assert_eq!(world.port.dma().usage(), (1, 0));
+    assert_eq!(world.port.dma().usage(&mut token), (1, 0));
     assert_eq!(world.read_guest(&token, 0xc_0000, 4), Err(DmaError::NoMemory));
     assert_eq!(errno(world.map(&mut token, RW, 0xc_1000, 0x1000, memory(0x1000))), EEXIST);
     world.assignment.dma_unmap(&mut token, 0xc_0000, 1 << 40).unwrap();
@@ -169,7 +186,7 @@ fn a_map_request_that_cannot_be_carried_out_is_refused_with_linux_errnos() {
         EINVAL,
         "a mode without a file"
     );
-    assert_eq!(world.port.dma().usage(), (1, 0x2000));
+    assert_eq!(world.port.dma().usage(&mut token), (1, 0x2000));
     world.map_at(&mut token, RW | 1 << 2, 0x1000, 0x3000, 0x1000, Some(memory(0x2000))).unwrap();
     world.map_at(&mut token, RW | 3 << 2, 0, 0x6000, 0x1000, Some(memory(0x2000))).unwrap();
 }
@@ -237,16 +254,16 @@ fn an_unmap_takes_whole_mappings_and_never_splits_one() {
     ] {
         assert_eq!(errno(assignment.dma_unmap(&mut token, iova, size)), expected, "{iova:x} {size:x}");
     }
-    assert_eq!(world.port.dma().usage().0, 4);
+    assert_eq!(world.port.dma().usage(&mut token).0, 4);
     assignment.dma_unmap(&mut token, 0x4000, 0x2000).unwrap();
     assert_eq!(world.read_guest(&token, 0x4000, 1), Err(DmaError::NotMapped));
     assert_eq!(world.read_guest(&token, 0x3fff, 1), Ok(vec![0]));
     // A range with room before, between and after.
     assignment.dma_unmap(&mut token, 0, 0x9000).unwrap_err();
     assignment.dma_unmap(&mut token, 0, 0x8000).unwrap();
-    assert_eq!(world.port.dma().usage(), (1, 0x2000));
+    assert_eq!(world.port.dma().usage(&mut token), (1, 0x2000));
     assignment.dma_unmap_all(&mut token).unwrap();
-    assert_eq!(world.port.dma().usage(), (0, 0));
+    assert_eq!(world.port.dma().usage(&mut token), (0, 0));
     assignment.dma_unmap_all(&mut token).unwrap();
     world.map(&mut token, RW, 0x2000, 0x2000, memory(0x2000)).unwrap();
 }
@@ -316,7 +333,7 @@ fn an_unmap_whose_dma_does_not_end_freezes_the_function_and_cuts_the_memory_off(
     assert_eq!(seen, [0; 4], "a write after the unmap was answered reached the client");
     // The consumer can go on cleaning up, and the range is free.
     world.assignment.dma_unmap(&mut token, 0x1000, 0x1000).unwrap();
-    assert_eq!(world.port.dma().usage(), (0, 0));
+    assert_eq!(world.port.dma().usage(&mut token), (0, 0));
     drop(held);
     assert!(world.gate.thaw());
     world.map(&mut token, RW, 0, 0x1000, filled(0x1000, 8)).unwrap();

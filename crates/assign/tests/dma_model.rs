@@ -132,7 +132,7 @@ fn run(steps: Vec<Step>) {
             }
         }
         let bytes = model.0.iter().map(|at| at.bytes.as_ref().map_or(0, |b| b.len() as u64)).sum();
-        assert_eq!(world.port.dma().usage(), (model.0.len(), bytes));
+        assert_eq!(world.port.dma().usage(&mut token), (model.0.len(), bytes));
     }
 }
 

@@ -1,3 +1,5 @@
 //! Built-in device models and the host drivers that exercise them.
 
+pub mod endpoint;
 pub mod nvme;
+pub mod ranks;

@@ -1,7 +1,7 @@
 //! Clients that vanish or overdo it leave nothing behind: descriptors and mappings of this process are counted.
 //!
 //! The counts are of the whole process, so these tests take turns.
-
+#![allow(clippy::disallowed_types, reason = "what a test protects with a lock is its own")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fake;

@@ -17,9 +17,16 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
         AccessError::OutOfRange | AccessError::NoWindow(_) => {
             Err(RequestError::invalid("the access is outside the region"))
         }
+        AccessError::Misaligned => Err(RequestError::invalid("the access is not aligned")),
+        AccessError::Config(status) => {
+            Err(RequestError::new(status.errno(), "the configuration mechanism refused the access"))
+        }
         AccessError::ReadOnly => Err(RequestError::invalid("the ROM cannot be written")),
         AccessError::NotReset(error) => Err(reset_failed(error)),
         AccessError::PowerNotChanged(error) => Err(closing(error)),
+        AccessError::NeededByVirtualFunctions => {
+            Err(RequestError::new(Errno::EBUSY, "virtual functions depend on the function"))
+        }
     }
 }
 

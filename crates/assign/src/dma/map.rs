@@ -1,6 +1,6 @@
 //! The map of one function: the device's lookups and the consumer's changes.
 //!
-//! The consumer's side works on `control`, the truth, under a mutex; then it *publishes*: closes the gate
+//! The consumer's side works on `control`, the truth, under its lock; then it *publishes*: closes the gate
 //! for short passes, copies the truth into the table the device reads, and reopens. A publication that fails
 //! (a pass that does not end) leaves the old table; the memory that should have left it is severed, so the device
 //! reaches zeroes there, and the next publication mends the table.
@@ -12,10 +12,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use gate::lock::Lock;
 use gate::{CloseError, Deadline, Gate, GateCell, Pass, Reason, ThreadToken};
-use parking_lot::Mutex;
 use pci_core::ConfigSpace;
-use pci_spec::Command;
 
 use super::request::{DmaMapRequest, check_range};
 use super::slice::GuestSlice;
@@ -24,14 +23,15 @@ use crate::budget::{Budget, Share};
 use crate::error::{DmaError, Errno, RequestError};
 use crate::limits::Limits;
 use crate::mapping::{Drain, Mapping};
+use crate::ranks;
 
 /// The consumer's memory as the device sees it. Lookups neither lock, allocate nor call the kernel.
 pub struct DmaMap {
     gate: Gate,
     config: Arc<ConfigSpace>,
     table: GateCell<Table>,
-    /// The truth, by address. A leaf lock; see the module's head.
-    control: Mutex<Control>,
+    /// The truth, by address. Rank: 60, DMA control. A map and its sums, which change together; see the module's head.
+    control: Lock<ranks::DmaControl, Control>,
     drain: Arc<Drain>,
     /// This function's part of the process's mappings.
     share: Arc<Share>,
@@ -70,7 +70,7 @@ impl DmaMap {
             gate: gate.clone(),
             config,
             table: GateCell::new(gate, Table::default()),
-            control: Mutex::default(),
+            control: Lock::default(),
             drain: Arc::default(),
             share: budget.share(),
         }
@@ -146,16 +146,12 @@ impl DmaMap {
 
     #[inline]
     fn bus_master(&self) -> Result<(), DmaError> {
-        if self.config.command().contains(Command::BUS_MASTER) {
-            Ok(())
-        } else {
-            Err(DmaError::BusMasterDisabled)
-        }
+        if self.config.masters_bus() { Ok(()) } else { Err(DmaError::BusMasterDisabled) }
     }
 
     /// Mappings at this moment, with and without memory, and the bytes of memory mapped.
-    pub fn usage(&self) -> (usize, u64) {
-        let control = self.control.lock();
+    pub fn usage(&self, token: &mut ThreadToken) -> (usize, u64) {
+        let control = self.control.lock(token);
         (control.entries.len(), control.bytes)
     }
 
@@ -170,7 +166,7 @@ impl DmaMap {
         let DmaMapRequest { offset, iova, size, fd, .. } = request;
         let end = check_range(iova, size)?;
         // Asked before the mapping is made, so that a refused request costs nothing, and again when it is entered.
-        self.control.lock().admit(iova, end, fd.is_some(), limits)?;
+        self.control.lock(token).admit(iova, end, fd.is_some(), limits)?;
         let has_memory = fd.is_some();
         let mapping = match fd {
             Some(file) => {
@@ -181,13 +177,13 @@ impl DmaMap {
         };
         let entry = Entry { iova, end, permissions, mapping };
         {
-            let mut control = self.control.lock();
+            let mut control = self.control.lock(token);
             control.admit(iova, end, has_memory, limits)?;
             control.insert(entry);
         }
         let published = self.publish(token, deadline);
         published.map_err(|error| {
-            let entry = self.control.lock().remove(iova);
+            let entry = self.control.lock(token).remove(iova);
             if let Some(mapping) = entry.and_then(|entry| entry.mapping) {
                 mapping.sever();
             }
@@ -208,9 +204,9 @@ impl DmaMap {
         let removed = match range {
             Some((iova, size)) => {
                 let end = check_range(iova, size)?;
-                self.control.lock().remove_range(iova, end)?
+                self.control.lock(token).remove_range(iova, end)?
             }
-            None => self.control.lock().remove_all(),
+            None => self.control.lock(token).remove_all(),
         };
         if removed.is_empty() {
             return Ok(Unmapped::default());
@@ -229,7 +225,7 @@ impl DmaMap {
         let mappings: Vec<_> = removed.iter().filter_map(|entry| entry.mapping.clone()).collect();
         // While the old table stands a mapping nobody holds can still be looked up, so only severing is safe. A
         // function that is gone lets nobody in any more; its table goes with the port.
-        let drained = !reachable && self.drain.wait(token, &mappings, deadline);
+        let drained = !reachable && self.drain.wait(token, &self.gate, &mappings, deadline);
         let mut orphans = Vec::new();
         for entry in &removed {
             let Some(mapping) = &entry.mapping else { continue };
@@ -241,7 +237,7 @@ impl DmaMap {
             mapping.sever();
             if held > 0 {
                 orphans.push((entry.iova, entry.size(), held));
-                self.control.lock().remember_orphan(mapping);
+                self.control.lock(token).remember_orphan(mapping);
             }
         }
         Unmapped { count: removed.len(), orphans, pass_stuck }
@@ -249,14 +245,14 @@ impl DmaMap {
 
     /// Waits until no I/O holds memory that has left the map. False: some still does.
     pub(crate) fn wait_for_orphans(&self, token: &mut ThreadToken, deadline: Deadline) -> bool {
-        let orphans: Vec<_> = self.control.lock().orphans.iter().filter_map(Weak::upgrade).collect();
-        self.drain.wait(token, &orphans, deadline)
+        let orphans: Vec<_> = self.control.lock(token).orphans.iter().filter_map(Weak::upgrade).collect();
+        self.drain.wait(token, &self.gate, &orphans, deadline)
     }
 
     /// Makes the truth what the device sees.
     pub(crate) fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
         let mut closed = self.gate.close_short(token, Reason::DmaUnmap, deadline)?;
-        let table = self.control.lock().table();
+        let table = self.control.lock_inside(&closed).table();
         let old = self.table.replace(&mut closed, table);
         drop(closed);
         // After reopening: it may be the last owner of mappings, and unmapping takes its time.

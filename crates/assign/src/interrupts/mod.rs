@@ -11,10 +11,10 @@ mod request;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use gate::lock::Lock;
 use gate::{
     AccessKind, CloseError, Deadline, Gate, GateCell, Handle, Held, Pass, Reason, Refusal, ThreadToken,
 };
-use parking_lot::Mutex;
 use pci_core::ConfigSpace;
 use pci_spec::Command;
 
@@ -24,6 +24,7 @@ pub use request::{IrqAction, IrqData, IrqIndex, IrqInfo, IrqInfoFlags, IrqMode, 
 use crate::dma::closing;
 use crate::error::{Errno, RequestError};
 use crate::eventfd::EventFd;
+use crate::ranks;
 use line::Line;
 use request::Vectors;
 
@@ -35,8 +36,8 @@ pub struct Interrupts {
     counts: Counts,
     line: Line,
     wiring: GateCell<Wiring>,
-    /// The truth. A leaf lock, also taken under `ShortQuiesced` (gate before control).
-    control: Mutex<Wiring>,
+    /// The truth. Rank: 61, interrupt control; also taken under `ShortQuiesced`. Descriptors, which no atomic can keep.
+    control: Lock<ranks::InterruptControl, Wiring>,
     /// The published mode, for a device that asks without reading the wiring; `mode_code`.
     mode: AtomicU8,
     dropped: AtomicU64,
@@ -61,19 +62,19 @@ impl Interrupts {
             counts,
             line: Line::default(),
             wiring: GateCell::new(gate, Wiring::default()),
-            control: Mutex::default(),
+            control: Lock::default(),
             mode: AtomicU8::new(mode_code(None)),
             dropped: AtomicU64::new(0),
         }
     }
 
     /// Signals an MSI or MSI-X vector. Dropped and counted if the consumer has not wired it, uses another kind, or
-    /// has bus mastering disabled: a message is a memory write.
+    /// may not master the bus: a message is a memory write.
     #[inline]
     pub fn signal(&self, pass: &Pass<'_>, vector: u16) {
         let wiring = self.wiring.get(pass);
         let wired = match wiring.mode {
-            Some(IrqMode::Msi | IrqMode::Msix) if self.config.command().contains(Command::BUS_MASTER) => {
+            Some(IrqMode::Msi | IrqMode::Msix) if self.config.masters_bus() => {
                 wiring.vectors.get(usize::from(vector)).and_then(Option::as_ref)
             }
             _ => None,
@@ -178,9 +179,12 @@ impl Interrupts {
 
     /// Takes everything away that the consumer wired. The level, which is the device's, stays.
     pub(crate) fn clear(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
-        *self.control.lock() = Wiring::default();
+        let before = std::mem::take(&mut *self.control.lock(token));
         self.line.unmask();
-        self.publish(token, deadline)
+        let published = self.publish(token, deadline);
+        // With nothing locked or closed: closing descriptors takes its time.
+        drop(before);
+        published
     }
 
     /// VF-32: only INTx can be masked, and only while it is enabled.
@@ -293,7 +297,7 @@ impl Interrupts {
         plan: impl FnOnce(&mut Wiring) -> Result<(), RequestError>,
     ) -> Result<(), RequestError> {
         let before = {
-            let mut control = self.control.lock();
+            let mut control = self.control.lock(token);
             let mut planned = control.clone();
             plan(&mut planned)?;
             // A line nobody listens to is masked for nobody.
@@ -303,14 +307,14 @@ impl Interrupts {
             std::mem::replace(&mut *control, planned)
         };
         self.publish(token, deadline).map_err(|error| {
-            *self.control.lock() = before;
+            *self.control.lock(token) = before;
             closing(&error)
         })
     }
 
     fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
         let mut closed = self.gate.close_short(token, Reason::SetIrqs, deadline)?;
-        let wiring = self.control.lock().clone();
+        let wiring = self.control.lock_inside(&closed).clone();
         self.mode.store(mode_code(wiring.mode), Ordering::Relaxed);
         let old = self.wiring.replace(&mut closed, wiring);
         drop(closed);

@@ -1,4 +1,5 @@
 //! A function with a device that remembers, a recorder of events, and memory files to hand over.
+#![allow(clippy::disallowed_types, reason = "what a test protects with a lock is its own")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +18,7 @@ use gate::{AccessKind, Gate, Pass, Quiesced, Refusal, ThreadToken};
 use parking_lot::{Condvar, Mutex};
 use pci_core::{
     BarIndex, BarKind, Command, ConfigSpace, Device, Function, Identity, InterruptPin, Location, MappedArea,
-    MappedAreas, Msi, Msix, ResetKind,
+    MappedAreas, Msi, Msix, Pm, ResetKind,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -113,6 +114,7 @@ pub(crate) fn config() -> ConfigSpace {
         .bar(bar(2), BarKind::Memory32, 0x1000)
         .rom(0x800)
         .intx(InterruptPin::A)
+        .capability(Pm { no_soft_reset: true, immediate_readiness: true, ..Pm::default() })
         .capability(Msi::new(MSI_VECTORS as u16))
         .capability(Msix {
             vectors: MSIX_VECTORS as u16,
@@ -149,6 +151,13 @@ impl World {
 
     pub(crate) fn command(&self, token: &mut ThreadToken, command: Command) {
         self.assignment.region_write(token, 7, 4, &command.bits().to_le_bytes()).unwrap();
+    }
+
+    /// Sends the function to D0 (0) to D3hot (3).
+    pub(crate) fn power(&self, token: &mut ThreadToken, state: u16) {
+        let power_management = self.assignment.function().config().find_capability(0x01).unwrap();
+        let control = u64::from(power_management) + 4;
+        self.assignment.region_write(token, 7, control, &state.to_le_bytes()).unwrap();
     }
 
     pub(crate) fn pass<'t>(&'t self, token: &'t ThreadToken) -> Pass<'t> {

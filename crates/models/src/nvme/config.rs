@@ -110,6 +110,8 @@ pub struct Config {
     pub model: String,
     /// How the worker waits. `None`: [`Polling::for_style`] of `doorbells`.
     pub polling: Option<Polling>,
+    /// Other functions of the same device stand beside it.
+    pub multi_function: bool,
 }
 
 impl Default for Config {
@@ -121,6 +123,7 @@ impl Default for Config {
             serial: None,
             model: String::from("Portcullis NVMe"),
             polling: None,
+            multi_function: false,
         }
     }
 }

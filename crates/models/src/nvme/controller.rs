@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use gate::lock::Lock;
 use gate::{Pass, Quiesced};
 use nvme_spec::Doorbell;
-use parking_lot::Mutex;
-use pci_core::{BarIndex, Command, Device, MappedArea, MappedAreas, ResetKind};
+use pci_core::{BarIndex, Change, Command, Device, MappedArea, MappedAreas, PowerState, ResetKind};
 
 use super::config::{DoorbellStyle, InterruptStyle};
 use super::doorbell::{DOORBELL_BYTES, DOORBELLS, doorbell_at};
 use super::outbox::{Note, Outbox};
 use super::shared::Shared;
 use super::worker::Worker;
+use crate::ranks;
 
 /// Where the MSI-X table ends and the pending bits begin.
 const PENDING_BITS: u64 = 0x3000;
@@ -29,15 +30,15 @@ pub struct Controller {
     style: InterruptStyle,
     /// No thread: somebody gives the turns.
     by_hand: bool,
-    /// Rank 75: a leaf, taken under the pass of a register write and never under the engine's lock, for starting the
-    /// thread once. A mutex, because two register writes may enable the controller at once, and starting is a system
+    /// Rank: 75, NVMe worker. Taken under the pass of a register write and never under the engine's lock, for starting the
+    /// thread once. A lock, because two register writes may enable the controller at once, and starting is a system
     /// call that has a result to keep.
-    worker: Mutex<Option<Worker>>,
+    worker: Lock<ranks::NvmeWorker, Option<Worker>>,
 }
 
 impl Controller {
     pub(super) fn new(shared: Arc<Shared>, style: InterruptStyle) -> Self {
-        Self { shared, style, by_hand: false, worker: Mutex::new(None) }
+        Self { shared, style, by_hand: false, worker: Lock::new(None) }
     }
 
     fn write_dword(&self, pass: &Pass<'_>, offset: u64, value: u32, out: &mut Outbox) {
@@ -72,14 +73,14 @@ impl Controller {
 
     /// A controller whose turns are given by hand, for [`fuzz`](super::fuzz).
     pub(super) fn without_worker(shared: Arc<Shared>, style: InterruptStyle) -> Self {
-        Self { shared, style, by_hand: true, worker: Mutex::new(None) }
+        Self { shared, style, by_hand: true, worker: Lock::new(None) }
     }
 
-    fn start_worker(&self) {
+    fn start_worker(&self, pass: &Pass<'_>) {
         if self.by_hand {
             return;
         }
-        let mut worker = self.worker.lock();
+        let mut worker = self.worker.lock_inside(pass);
         if worker.is_some() {
             return;
         }
@@ -117,7 +118,7 @@ impl Device for Controller {
         }
         self.shared.signal(pass, &mut out);
         if out.start_worker {
-            self.start_worker();
+            self.start_worker(pass);
         }
         if out.wake {
             self.shared.waker.notify();
@@ -132,6 +133,11 @@ impl Device for Controller {
 
     fn command_changed(&self, _pass: &Pass<'_>, _old: Command, _new: Command) {
         // Commands may have been waiting for bus mastering.
+        self.shared.waker.notify();
+    }
+
+    fn power_changed(&self, _quiesced: &Quiesced<'_>, _change: Change<PowerState>) {
+        // Commands may have been waiting for D0.
         self.shared.waker.notify();
     }
 

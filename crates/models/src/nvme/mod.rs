@@ -48,7 +48,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use assign::{Assignment, EventSink, Limits, Port};
+use assign::{Assignment, EventSink, Limits, Port, Reporter};
 use gate::Gate;
 use pci_core::{ConfigSpace, Function};
 
@@ -96,10 +96,25 @@ pub fn build(
     backing: Backing,
     events: Arc<dyn EventSink>,
 ) -> Result<Arc<Assignment>, BuildError> {
+    build_with(name, config, backing, events, |function| function)
+}
+
+/// As [`build`]; `placed` sees the function before anybody else does, to put it behind a host bridge or on another clock.
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build_with(
+    name: &str,
+    config: &Config,
+    backing: Backing,
+    events: Arc<dyn EventSink>,
+    placed: impl FnOnce(Function) -> Function,
+) -> Result<Arc<Assignment>, BuildError> {
+    let reporter = Reporter::new(Arc::clone(&events));
     let Parts { shared, gate, space } = assemble(name, config, backing, events)?;
     let port = Arc::clone(&shared.port);
     let device = Arc::new(Controller::new(shared, config.interrupts));
-    let function = Arc::new(Function::new(name, gate, space, device));
+    let function = Arc::new(placed(Function::new(name, gate, space, device).observed_by(reporter)));
     Ok(Assignment::new(function, port, Limits::default()))
 }
 
@@ -131,7 +146,7 @@ fn assemble(
         }
     };
     let style = config.interrupts;
-    let space = Arc::new(pci::config_space(style)?);
+    let space = Arc::new(pci::config_space(style, config.multi_function)?);
     let gate = Gate::new(name);
     let port = Port::new(&gate, Arc::clone(&space), events);
     let board = Arc::new(Board::new()?);

@@ -35,11 +35,16 @@ pub(super) const fn vectors(style: InterruptStyle) -> u16 {
 ///
 /// # Errors
 /// The layout does not fit together: a mistake in this file.
-pub(super) fn config_space(style: InterruptStyle) -> Result<ConfigSpace, LayoutError> {
+pub(super) fn config_space(style: InterruptStyle, multi_function: bool) -> Result<ConfigSpace, LayoutError> {
     let bar0 = BarIndex::new(0).ok_or(LayoutError::NoRoom("BAR 0"))?;
     let mut builder = ConfigSpace::builder(Identity::new(VENDOR, DEVICE, ClassCode::NVME))
         .bar(bar0, BarKind::Memory64, BAR0_BYTES)
-        .capability(Pm::default());
+        // A reset and the way back to D0 are over when the write that asks for them is.
+        .immediate_readiness()
+        .capability(Pm { immediate_readiness: true, ..Pm::default() });
+    if multi_function {
+        builder = builder.multi_function();
+    }
     builder = match style {
         InterruptStyle::Intx => builder.intx(InterruptPin::A),
         InterruptStyle::Msi => builder.capability(Msi::new(MSI_VECTORS)),
@@ -59,7 +64,7 @@ mod tests {
     #[test]
     fn every_style_has_a_configuration_space_with_its_interrupts_only() {
         for style in [InterruptStyle::Intx, InterruptStyle::Msi, InterruptStyle::Msix] {
-            let config = config_space(style).unwrap();
+            let config = config_space(style, false).unwrap();
             let layout = config.interrupt_layout();
             assert_eq!(layout.intx != InterruptPin::None, style == InterruptStyle::Intx);
             assert_eq!(layout.msi_vectors, if style == InterruptStyle::Msi { 32 } else { 0 });

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use assign::Port;
+use gate::lock::Lock;
 use gate::{AccessKind, Held, Pass, ThreadToken};
-use parking_lot::Mutex;
-use pci_core::Command;
 
 use super::backing::FileBacking;
 use super::board::Board;
@@ -16,17 +15,18 @@ use super::engine::{Cx, Engine};
 use super::log::Log;
 use super::outbox::Outbox;
 use super::wake::Waker;
+use crate::ranks;
 
 /// Shared state of a controller.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) port: Arc<Port>,
     pub(super) board: Arc<Board>,
-    /// Rank 55: taken under a pass or proof of this function's gate, or with nothing held. Letting go of guest memory
-    /// under it may take the DMA map's drain lock, a leaf; long passes are taken and let go outside.
-    /// A mutex, because a turn and a register write change many things at once (queues, slots, phase). Held for one
+    /// Rank: 55, NVMe engine. Taken under a pass or proof of this function's gate, or with nothing held. Letting go of
+    /// guest memory under it may take the DMA map's drain lock, a leaf; long passes are taken and let go outside.
+    /// A lock, because a turn and a register write change many things at once (queues, slots, phase). Held for one
     /// turn of the worker or one register write, its only users; uncontended it costs a turn about 16 ns.
-    engine: Mutex<Engine>,
+    engine: Lock<ranks::NvmeEngine, Engine>,
     pub(super) waker: Arc<Waker>,
     pub(super) stop: AtomicBool,
     pub(super) doorbells: DoorbellStyle,
@@ -51,7 +51,7 @@ impl Shared {
             name,
             port,
             board,
-            engine: Mutex::new(engine),
+            engine: Lock::new(engine),
             waker,
             stop: AtomicBool::new(false),
             doorbells,
@@ -68,7 +68,7 @@ impl Shared {
         out: &mut Outbox,
         call: impl FnOnce(&mut Engine, &mut Outbox) -> R,
     ) -> R {
-        let result = call(&mut self.engine.lock(), out);
+        let result = call(&mut self.engine.lock_inside(held), out);
         if std::mem::take(&mut out.line_changed) {
             self.follow_line(held);
         }
@@ -89,8 +89,8 @@ impl Shared {
     }
 
     /// What can be done while the gate is closed. What it decides about interrupts waits for the next pass.
-    pub(super) fn take_in(&self, out: &mut Outbox) {
-        self.engine.lock().take_in(out);
+    pub(super) fn take_in(&self, token: &mut ThreadToken, out: &mut Outbox) {
+        self.engine.lock(token).take_in(out);
     }
 
     /// Whether the worker, about to park, has work after all.
@@ -99,14 +99,14 @@ impl Shared {
             return true;
         }
         match self.port.handle().try_enter(token, AccessKind::Dma) {
-            Ok(pass) => refused || self.engine.lock().has_work(&mut self.cx(&pass, out)),
+            Ok(pass) => refused || self.engine.lock_inside(&pass).has_work(&mut self.cx(&pass, out)),
             Err(_) => !refused,
         }
     }
 
     /// How long the worker may park without missing the end of a hold of INTx; at most `longest`.
-    pub(super) fn shorten_park(&self, longest: Duration) -> Duration {
-        let end = self.engine.lock().hold_end();
+    pub(super) fn shorten_park(&self, token: &mut ThreadToken, longest: Duration) -> Duration {
+        let end = self.engine.lock(token).hold_end();
         end.map_or(longest, |end| end.saturating_duration_since(Instant::now()).min(longest))
     }
 
@@ -128,11 +128,11 @@ impl Shared {
 
     /// Facts for an operator.
     pub(super) fn describe(&self) -> Vec<(String, String)> {
-        self.engine.lock().describe()
+        self.engine.look(Engine::describe)
     }
 
     fn cx<'a>(&'a self, pass: &'a Pass<'a>, out: &'a mut Outbox) -> Cx<'a> {
-        let bus_master = self.port.config().command().contains(Command::BUS_MASTER);
+        let bus_master = self.port.config().masters_bus();
         Cx { pass, dma: self.port.dma(), bus_master, out }
     }
 

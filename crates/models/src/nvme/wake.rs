@@ -44,11 +44,12 @@ impl Waker {
         &self,
         token: &mut ThreadToken,
         other: Option<BorrowedFd<'_>>,
-        look: impl FnOnce(&ThreadToken) -> Option<Duration>,
+        look: impl FnOnce(&mut ThreadToken) -> Option<Duration>,
     ) {
         self.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if let Some(longest) = look(token) {
+            token.assert_holds_nothing();
             let timeout = Timespec::try_from(longest).ok();
             let event = PollFd::new(&self.event, PollFlags::IN);
             let woken = |fds: &[PollFd<'_>]| fds.first().is_some_and(|fd| !fd.revents().is_empty());

@@ -100,7 +100,7 @@ fn run(shared: &Shared) {
     };
     let mut this = Loop { shared, ring, out: Outbox::default(), last_work: Instant::now() };
     while !shared.stop.load(Ordering::Acquire) {
-        match this.round(&token) {
+        match this.round(&mut token) {
             Round::Worked => this.last_work = Instant::now(),
             Round::Idle => this.wait(&mut token, false),
             Round::Refused => this.wait(&mut token, true),
@@ -110,25 +110,22 @@ fn run(shared: &Shared) {
 }
 
 impl Loop<'_> {
-    fn round(&mut self, token: &ThreadToken) -> Round {
+    fn round(&mut self, token: &mut ThreadToken) -> Round {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.out.finished);
         }
-        let round = match self.shared.port.handle().try_enter(token, AccessKind::Dma) {
-            Ok(pass) => {
-                let worked = self.shared.turn(&pass, &mut self.out);
-                for (slot, mut transfer) in self.out.starts.drain(..) {
-                    transfer.keep(pass.long(AccessKind::Dma, "NVMe file I/O"));
-                    if let Some(ring) = &mut self.ring {
-                        ring.start(slot, transfer);
-                    }
+        let round = if let Ok(pass) = self.shared.port.handle().try_enter(token, AccessKind::Dma) {
+            let worked = self.shared.turn(&pass, &mut self.out);
+            for (slot, mut transfer) in self.out.starts.drain(..) {
+                transfer.keep(pass.long(AccessKind::Dma, "NVMe file I/O"));
+                if let Some(ring) = &mut self.ring {
+                    ring.start(slot, transfer);
                 }
-                if worked { Round::Worked } else { Round::Idle }
             }
-            Err(_) => {
-                self.shared.take_in(&mut self.out);
-                Round::Refused
-            }
+            if worked { Round::Worked } else { Round::Idle }
+        } else {
+            self.shared.take_in(token, &mut self.out);
+            Round::Refused
         };
         if let Some(ring) = &mut self.ring {
             ring.submit();
@@ -167,7 +164,7 @@ impl Loop<'_> {
                 return None;
             }
             // A hold that ends while the gate is closed is looked at when it has reopened.
-            Some(if refused { longest } else { shared.shorten_park(longest) })
+            Some(if refused { longest } else { shared.shorten_park(token, longest) })
         });
     }
 
@@ -177,7 +174,7 @@ impl Loop<'_> {
         if let Some(ring) = &mut self.ring {
             while ring.is_busy() && Instant::now() < deadline {
                 ring.reap(&mut self.out.finished);
-                self.shared.take_in(&mut self.out);
+                self.shared.take_in(token, &mut self.out);
                 ring.submit();
                 if ring.is_busy() {
                     self.shared.waker.park(token, Some(ring.fd()), |_| Some(RETRY));

@@ -265,7 +265,7 @@ fn a_client_that_leaves_under_load_leaves_a_disk_for_the_next() {
     assert_ok(&guest.run(&mut pair, io(NvmOpcode::Write, 100_000, 8, buffer)));
     keep_busy(&mut guest, &mut pair, 60);
     guest.detach();
-    assert_eq!(guest.assignment.port().dma().usage(), (0, 0));
+    assert_eq!(guest.assignment.port().dma().usage(&mut guest.token), (0, 0));
     guest.attach();
     guest.map();
     guest.assignment.reset(&mut guest.token).unwrap();

@@ -122,9 +122,10 @@ pub(super) fn has_input(socket: &UnixStream) -> bool {
 fn wait(
     socket: BorrowedFd<'_>,
     what: PollFlags,
-    _token: &mut ThreadToken,
+    token: &mut ThreadToken,
     deadline: Deadline,
 ) -> Result<bool, Errno> {
+    token.assert_holds_nothing();
     loop {
         let Some(left) = deadline.remaining() else { return Ok(false) };
         let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;

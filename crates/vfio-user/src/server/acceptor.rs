@@ -94,7 +94,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     }
 
     /// Waits until something is to be done.
-    fn wait(&self, _token: &mut ThreadToken, stop: &Stop) -> Result<Ready, Errno> {
+    fn wait(&self, token: &mut ThreadToken, stop: &Stop) -> Result<Ready, Errno> {
+        token.assert_holds_nothing();
         let input = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut watched = vec![input(stop.as_fd()), input(self.ended.as_fd())];
         let mut patience = self.places.iter().filter_map(|place| place.candidates.patience()).min();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use gate::ThreadToken;
+use gate::waits::Waiting;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::write;
 use rustix::net::{Shutdown, shutdown};
@@ -81,7 +82,8 @@ impl<'scope> Active<'scope> {
     }
 
     /// Waits for a session that is ending: its own waits are bounded.
-    pub(super) fn join(self, server: &Server, _token: &mut ThreadToken) {
+    pub(super) fn join(self, server: &Server, token: &mut ThreadToken) {
+        let _shown = Waiting::new(token, "end a session", None, "the session's thread");
         let function = server.function_name();
         match self.thread.join() {
             Ok(report) => tracing::info!(function, ?report, "a client left"),

@@ -3,7 +3,7 @@
 //! BAR0 has 8 KiB: the first half is trapped, the second is a page that clients may map. BAR2 has an MSI-X table and
 //! pending bits. The device does what a store to one of its registers asks for, at once and under the pass of the
 //! store.
-
+#![allow(clippy::disallowed_types, reason = "what a test protects with a lock is its own")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 

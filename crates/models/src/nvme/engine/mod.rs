@@ -5,7 +5,7 @@
 //! takes long gets a slot and is carried on in later turns. What has to be done outside the lock (starting I/O,
 //! signalling, logging) is put into the [`Outbox`].
 //!
-//! Concurrency: one `parking_lot::Mutex` per controller around all of it, held by the [`Shared`](super::shared::Shared)
+//! Concurrency: one [`gate::lock::Lock`] per controller around all of it, held by the [`Shared`](super::shared::Shared)
 //! state. Rank 55 (`docs/locks.md`): under a gate pass or proof, which are no locks. Looking guest memory up is
 //! lock-free. It is held for one turn or one register write, never while waiting, and nothing outside this crate is
 //! called under it that could lock, but for looking guest memory up and copying it.
