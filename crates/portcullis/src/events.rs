@@ -3,16 +3,17 @@
 //! A client decides how often most events happen, so neither the log nor the memory may follow it: each function
 //! keeps its latest [`HISTORY`] events, and each kind of a function's events is logged as [`crate::log`] limits it.
 //!
-//! Lock: `journal` (rank 85). Events arrive with no other lock held, and nothing is called under it.
+//! Lock: `journal` (rank 85, a leaf). Events arrive with no other lock held, and nothing is called under it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use assign::{Event, EventSink};
-use parking_lot::Mutex;
+use gate::lock::Leaf;
 
 use crate::control::report::EventEntry;
 use crate::log::Bucket;
+use crate::ranks;
 
 /// Events kept for each function.
 pub const HISTORY: usize = 64;
@@ -26,8 +27,8 @@ const MAX_TEXT: usize = 512;
 /// The sink of all functions of a daemon.
 #[derive(Debug, Default)]
 pub struct Journal {
-    /// Rank: 85, journal. Strings are kept, which no atomic can.
-    journal: Mutex<Inner>,
+    /// Rank: 85, journal; a leaf. Strings are kept, which no atomic can.
+    journal: Leaf<ranks::Journal, Inner>,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +119,10 @@ fn words(event: &Event) -> (&'static str, bool, String) {
         ),
         Event::Frozen { reason } => ("frozen", true, format!("frozen: {reason}")),
         Event::Reset { reason } => ("reset", false, format!("reset: {reason}")),
+        Event::NotReset { detail } => ("not-reset", true, format!("not reset: {detail}")),
+        Event::PowerChanged { from, to } => ("power", false, format!("power state {from} to {to}")),
+        Event::PowerNotChanged { detail } => ("power", true, format!("power state not changed: {detail}")),
+        Event::Notice { detail } => ("notice", true, detail.clone()),
         Event::DeviceFault { detail } => ("device-fault", true, format!("device fault: {detail}")),
         other => ("other", true, format!("{other:?}")),
     }

@@ -6,16 +6,20 @@
 use std::time::Duration;
 
 use assign::{Assignment, IrqMode};
+use gate::waits::Holder;
 use gate::{Deadline, GateState, GateStatus, ThreadToken};
-use pci_core::{BarKind, BarLayout, CONFIG_SIZE};
+use pci_core::{BarKind, BarLayout, CONFIG_SIZE, Function};
+use pci_spec::bridge::{PRIMARY_BUS, SECONDARY_BUS, SUBORDINATE_BUS};
 use pci_spec::config::{
-    CAPABILITIES_POINTER, CLASS_CODE, COMMAND, DEVICE_ID, InterruptPin, REVISION_ID, STATUS, SUBSYSTEM_ID,
-    SUBSYSTEM_VENDOR_ID, VENDOR_ID, bar_offset,
+    CAPABILITIES_POINTER, CLASS_CODE, COMMAND, DEVICE_ID, HEADER_LAYOUT_BRIDGE, HEADER_LAYOUT_MASK,
+    HEADER_TYPE, InterruptPin, REVISION_ID, STATUS, SUBSYSTEM_ID, SUBSYSTEM_VENDOR_ID, VENDOR_ID,
+    VENDOR_ID_ABSENT, bar_offset,
 };
 use pci_spec::{ClassCode, Command, Status, capability, extended};
 
 use crate::control::report::{
     BarReport, CapabilityReport, ConfigReport, DmaReport, GateReport, InsideReport, InterruptReport,
+    LockEntry,
 };
 
 /// How long reading configuration space may wait for a reset in progress.
@@ -25,10 +29,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(1);
 pub type ConfigBytes = Box<[u8; CONFIG_SIZE]>;
 
 /// Reads the whole configuration space through the gate; `None` if it refused. A frozen function reads all-ones.
-pub fn read_config(token: &mut ThreadToken, assignment: &Assignment) -> Option<ConfigBytes> {
+pub fn read_config(token: &mut ThreadToken, function: &Function) -> Option<ConfigBytes> {
     let mut bytes = Box::new([0xff; CONFIG_SIZE]);
     let deadline = Deadline::after(READ_TIMEOUT);
-    assignment.function().read_config(token, 0, &mut bytes[..], deadline).ok()?;
+    function.read_config(token, 0, &mut bytes[..], deadline).ok()?;
     Some(bytes)
 }
 
@@ -38,16 +42,26 @@ pub fn class(bytes: &[u8; CONFIG_SIZE]) -> ClassCode {
     ClassCode { interface: bytes[at], sub: bytes[at + 1], base: bytes[at + 2] }
 }
 
-/// A configuration space in words.
-pub fn config(bytes: &[u8; CONFIG_SIZE], bars: &[BarLayout]) -> ConfigReport {
+/// A configuration space in words; `None` if nobody answered, as in D3cold.
+pub fn config(bytes: &[u8; CONFIG_SIZE], bars: &[BarLayout]) -> Option<ConfigReport> {
+    if half(bytes, VENDOR_ID) == VENDOR_ID_ABSENT {
+        return None;
+    }
+    let header = bytes[usize::from(HEADER_TYPE)] & HEADER_LAYOUT_MASK;
+    let is_bridge = header == HEADER_LAYOUT_BRIDGE;
     let hex16 = |offset| format!("{:#06x}", half(bytes, offset));
     let class = class(bytes);
     let command = Command::from_bits_truncate(half(bytes, COMMAND));
-    ConfigReport {
+    let subsystem = |offset| if is_bridge { String::new() } else { hex16(offset) };
+    Some(ConfigReport {
         vendor: hex16(VENDOR_ID),
         device: hex16(DEVICE_ID),
-        subsystem_vendor: hex16(SUBSYSTEM_VENDOR_ID),
-        subsystem: hex16(SUBSYSTEM_ID),
+        subsystem_vendor: subsystem(SUBSYSTEM_VENDOR_ID),
+        subsystem: subsystem(SUBSYSTEM_ID),
+        buses: is_bridge.then(|| {
+            let number = |offset| bytes[usize::from(offset)];
+            (number(PRIMARY_BUS), number(SECONDARY_BUS), number(SUBORDINATE_BUS))
+        }),
         revision: format!("{:#04x}", bytes[usize::from(REVISION_ID)]),
         class: format!("0x{class}"),
         class_name: class.name().to_owned(),
@@ -55,7 +69,7 @@ pub fn config(bytes: &[u8; CONFIG_SIZE], bars: &[BarLayout]) -> ConfigReport {
         power: power(bytes),
         bars: bars.iter().map(|bar| bar_report(bytes, bar)).collect(),
         capabilities: capabilities(bytes),
-    }
+    })
 }
 
 fn half(bytes: &[u8; CONFIG_SIZE], offset: u16) -> u16 {
@@ -163,9 +177,27 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Who holds what and waits for what. Enters no gate and waits for nobody, so it answers while everything else is stuck.
+pub fn locks() -> Vec<LockEntry> {
+    let holders = gate::waits::snapshot();
+    let entry = |(at, holder): (usize, &Holder)| LockEntry {
+        thread: holder.thread.as_ref().map(|thread| thread.name.clone()),
+        operation: holder.operation.clone(),
+        function: holder.function.clone(),
+        since_ms: holder.since.map(millis),
+        waits_for: holder.waits_for.clone(),
+        held_by: holder.held_by.iter().map(ToString::to_string).collect(),
+        chain: match holder.wait {
+            Some(_) => gate::waits::chain(&holders, at).iter().map(ToString::to_string).collect(),
+            None => Vec::new(),
+        },
+    };
+    holders.iter().enumerate().map(entry).collect()
+}
+
 /// What the client has mapped.
-pub fn dma(assignment: &Assignment) -> DmaReport {
-    let (mappings, bytes) = assignment.port().dma().usage();
+pub fn dma(token: &mut ThreadToken, assignment: &Assignment) -> DmaReport {
+    let (mappings, bytes) = assignment.port().dma().usage(token);
     DmaReport { mappings: mappings as u64, bytes }
 }
 
@@ -209,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_configuration_space_is_put_into_words() {
-        let report = config(&space(), &[]);
+        let report = config(&space(), &[]).unwrap();
         assert_eq!((report.vendor.as_str(), report.device.as_str()), ("0x1b36", "0x0010"));
         assert_eq!(
             (report.class.as_str(), report.class_name.as_str()),

@@ -22,4 +22,5 @@ pub mod events;
 pub mod exercise;
 pub mod inspect;
 pub mod log;
+pub mod ranks;
 pub mod run_dir;

@@ -4,18 +4,20 @@
 //! gets a burst and then about a line a second; how many were left out is said with the next one that passes.
 //! Debug and trace lines are not limited: whoever asks for them wants all of them.
 //!
-//! Lock: `places` (rank 95, the highest: a line may be logged under any other lock), held to look one bucket up.
+//! Lock: `places` (rank 95, the highest: a line may be logged under any other lock but a leaf), held to look one bucket up.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use gate::lock::Leaf;
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::ranks;
 
 /// Lines that pass at once.
 pub const BURST: u32 = 10;
@@ -69,8 +71,8 @@ impl Bucket {
 /// Limits each place in the code; there are as many buckets as places.
 #[derive(Default)]
 struct Limit {
-    /// Rank: 95, log places. A map that grows by the places in the code that log.
-    places: Mutex<HashMap<Identifier, Bucket>>,
+    /// Rank: 95, log places; a leaf. A map that grows by the places in the code that log.
+    places: Leaf<ranks::LogPlaces, HashMap<Identifier, Bucket>>,
 }
 
 impl<S: Subscriber> Filter<S> for Limit {
@@ -111,7 +113,7 @@ mod tests {
 
     /// Counts the lines that reach it.
     #[derive(Clone, Default)]
-    struct Count(Arc<Mutex<Vec<Level>>>);
+    struct Count(Arc<Leaf<ranks::Journal, Vec<Level>>>);
 
     impl<S: Subscriber> Layer<S> for Count {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -1,4 +1,5 @@
 //! The control socket against clients that behave and clients that do not.
+#![allow(clippy::disallowed_types, reason = "what a test protects with a lock is its own")]
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,154 +1,13 @@
 //! The binary as an operator uses it: serve, look, exercise, stop.
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
-use std::io::{BufRead, BufReader, Read};
+mod lab;
+
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-/// Long enough for a busy machine; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn portcullis(run_dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-    command.env("PORTCULLIS_RUN_DIR", run_dir).env_remove("PORTCULLIS_CONTROL").env_remove("PORTCULLIS_LOG");
-    command.stdin(Stdio::null());
-    command
-}
-
-/// Runs a command to its end.
-fn run(run_dir: &Path, words: &[&str]) -> Output {
-    portcullis(run_dir).args(words).output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// The JSON document that a command that succeeds prints.
-fn json(run_dir: &Path, words: &[&str]) -> serde_json::Value {
-    let output = run(run_dir, words);
-    assert_eq!(code(&output), 0, "{words:?}: {}", stderr(&output));
-    assert_eq!(output.stdout.iter().filter(|&&b| b == b'\n').count(), 1, "one document on one line");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// A daemon that is ready. Killed when dropped, unless it was ended before.
-struct Daemon {
-    child: Child,
-    printed: String,
-    /// Everything it said on stderr, once it has ended.
-    said: Receiver<String>,
-}
-
-impl Daemon {
-    fn start(run_dir: &Path, words: &[&str]) -> Self {
-        let mut command = portcullis(run_dir);
-        let mut child =
-            command.arg("serve").args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (say, said) = channel();
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            let _ = say.send(text);
-        });
-        let (ready, is_ready) = channel();
-        std::thread::spawn(move || {
-            let mut printed = String::new();
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                printed.push_str(&line);
-                printed.push('\n');
-                if line == "ready" || line.starts_with("{\"ready\":true") {
-                    break;
-                }
-            }
-            let _ = ready.send(printed);
-        });
-        let printed = is_ready.recv_timeout(PATIENCE).unwrap();
-        let daemon = Self { child, printed, said };
-        assert!(
-            daemon.printed.contains("ready"),
-            "not ready: {}",
-            daemon.said.recv_timeout(PATIENCE).unwrap()
-        );
-        daemon
-    }
-
-    /// Sends `signal` and gives exit code and stderr.
-    fn end(mut self, signal: Signal) -> (Option<i32>, String) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let status = wait(&mut self.child);
-        (status, self.said.recv_timeout(PATIENCE).unwrap())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits for the end of a child, up to the limit of patience.
-fn wait(child: &mut Child) -> Option<i32> {
-    let mut status = None;
-    until(|| {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    status.unwrap().code()
-}
-
-fn until(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "still not so after {PATIENCE:?}");
-        std::thread::yield_now();
-    }
-}
-
-/// A directory with a configuration file in it.
-struct Lab {
-    directory: tempfile::TempDir,
-}
-
-impl Lab {
-    fn new(toml: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("lab.toml"), toml).unwrap();
-        Self { directory }
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        self.directory.path().join("run")
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn config(&self) -> String {
-        self.file("lab.toml").display().to_string()
-    }
-
-    fn serve(&self) -> Daemon {
-        Daemon::start(&self.run_dir(), &[&self.config()])
-    }
-
-    fn exercise(&self, slot: &str, words: &[&str]) -> Output {
-        let socket = self.run_dir().join(slot).display().to_string();
-        run(&self.run_dir(), &[&["exercise", &socket], words].concat())
-    }
-}
+use lab::*;
+use rustix::process::Signal;
 
 const ONE_FILE: &str = r#"
 [[slot]]
@@ -172,9 +31,10 @@ fn without_a_file_one_disk_is_served_looked_at_exercised_and_ended() {
     assert!(daemon.printed.contains("share=on") && daemon.printed.contains("--user-device socket="));
 
     let list = json(&run_dir, &["ls", "--json"]);
-    assert_eq!(list[0]["address"], "0000:01:00.0");
-    assert_eq!((&list[0]["state"], &list[0]["attached"]), (&"open".into(), &false.into()));
-    assert_eq!(list[0]["socket"], socket.as_str());
+    let disk = listed(&list, "disk0");
+    assert_eq!(disk["address"], "0000:01:00.0");
+    assert_eq!((&disk["state"], &disk["attached"]), (&"open".into(), &false.into()));
+    assert_eq!(disk["socket"], socket.as_str());
     assert_eq!(list, json(&run_dir, &["--json", "function", "list"]));
 
     for target in ["0000:01:00.0", "01:00.0", "disk0"] {
@@ -210,7 +70,9 @@ fn without_a_file_one_disk_is_served_looked_at_exercised_and_ended() {
 fn a_dump_is_what_lspci_reads() {
     let lab = Lab::new(ONE_FILE);
     let daemon = lab.serve();
-    let dump = String::from_utf8(run(&lab.run_dir(), &["dump"]).stdout).unwrap();
+    let all = String::from_utf8(run(&lab.run_dir(), &["dump"]).stdout).unwrap();
+    assert!(all.starts_with("0000:00:01.0 PCI bridge: Portcullis root-port\n"), "the port above the disk");
+    let dump = String::from_utf8(run(&lab.run_dir(), &["dump", "disk0"]).stdout).unwrap();
     let mut lines = dump.lines();
     assert_eq!(lines.next(), Some("0000:01:00.0 NVM Express controller: Portcullis nvme (disk0)"));
     let mut bytes = Vec::new();
@@ -271,8 +133,7 @@ fn every_kind_of_interrupt_doorbell_and_backing_is_served_at_once() {
         );
         assert_eq!(figures["doorbells"] == "mapped", *doorbells == "mapped", "{name}: {figures}");
     }
-    let list = json(&lab.run_dir(), &["ls", "--json"]);
-    assert_eq!(list.as_array().unwrap().len(), 6);
+    assert_eq!(json(&lab.run_dir(), &["slot", "list", "--json"]).as_array().unwrap().len(), 6);
     let (code, said) = daemon.end(Signal::INT);
     assert_eq!(code, Some(0), "{said}");
 }
@@ -308,7 +169,7 @@ fn ending_in_the_middle_of_io_is_orderly() {
         let report = json(&lab.run_dir(), &["show", "disk0", "--json"]);
         report["device"].as_array().unwrap().iter().any(|field| field[0] == "writes" && field[1] != "0")
     });
-    assert_eq!(json(&lab.run_dir(), &["ls", "--json"])[0]["attached"], true);
+    assert_eq!(listed(&json(&lab.run_dir(), &["ls", "--json"]), "disk0")["attached"], true);
     assert_eq!(code(&lab.exercise("disk0", &["--seconds", "1"])), 5, "one client at a time");
     let (code, said) = daemon.end(Signal::TERM);
     assert_eq!(code, Some(0), "{said}");
@@ -348,7 +209,7 @@ fn a_second_daemon_in_the_same_directory_is_refused() {
     let second = run(&lab.run_dir(), &["serve"]);
     assert_eq!(code(&second), 5, "{}", stderr(&second));
     assert!(stderr(&second).contains("another `portcullis serve` uses "), "{}", stderr(&second));
-    assert_eq!(json(&lab.run_dir(), &["ls", "--json"])[0]["slot"], "disk0", "the first is unharmed");
+    assert_eq!(json(&lab.run_dir(), &["show", "disk0", "--json"])["gate"]["state"], "open", "unharmed");
     drop(daemon);
 }
 

@@ -8,7 +8,10 @@ use super::grammar::{Action, Global, OptionalTarget};
 use super::{print_json, print_text, text};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{RefusalCode, Request};
-use crate::control::report::{Dump, EventEntry, FunctionReport, FunctionSummary, ResetDone, SlotSummary};
+use crate::control::report::{
+    Dump, EventEntry, FunctionReport, FunctionSummary, LockEntry, PowerReport, RegisterReport, ResetDone,
+    ResetMethods, SlotSummary, VirtualFunctions,
+};
 
 pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
     let mut client = Client::connect(&global.control_socket())?;
@@ -23,12 +26,31 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
             }),
         Action::FunctionDump(it) => ask.dump(it),
         Action::FunctionReset(it) => {
-            ask.one(&Request::FunctionReset { target: it.target }, |done: &ResetDone| text::reset(done))
+            let how = it.choice();
+            let request = Request::FunctionReset { target: it.target.target, how };
+            ask.one(&request, |done: &ResetDone| text::reset(done))
+        }
+        Action::FunctionResetMethod(it) => {
+            let request = Request::FunctionResetMethod { target: it.target.target, list: it.list };
+            ask.one(&request, |methods: &ResetMethods| text::reset_methods(methods))
+        }
+        Action::FunctionPower(it) => {
+            let request = Request::FunctionPower { target: it.target.target, state: it.state };
+            ask.one(&request, |power: &PowerReport| text::power(power))
+        }
+        Action::FunctionNumVfs(it) => {
+            let request = Request::FunctionNumVfs { target: it.target.target, count: it.count };
+            ask.one(&request, |functions: &VirtualFunctions| text::virtual_functions(functions))
+        }
+        Action::FunctionConfig(it) => {
+            let request = Request::FunctionConfig { target: it.target.target, register: it.register };
+            ask.one(&request, |register: &RegisterReport| text::register(register))
         }
         Action::SlotList => ask.one(&Request::SlotList {}, |list: &Vec<SlotSummary>| text::slots(list)),
         Action::EventList(it) => {
             ask.one(&Request::EventList { target: it.target }, |list: &Vec<EventEntry>| text::events(list))
         }
+        Action::LockList => ask.one(&Request::Locks {}, |list: &Vec<LockEntry>| text::locks(list)),
         // These two need no daemon and are not sent here.
         Action::Serve(_) | Action::Exercise(_) => Ok(()),
     }

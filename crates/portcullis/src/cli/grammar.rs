@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::control::protocol::ResetChoice;
+
 const AFTER_HELP: &str = "\
 Examples:
   portcullis serve                       serve one 1 GiB NVMe disk; prints how to attach it to a VM
@@ -62,11 +64,24 @@ pub enum Command {
     #[command(after_help = DUMP_HELP)]
     Dump(OptionalTarget),
     /// Reset one function, once what is in flight has ended (function reset)
-    Reset(Target),
+    #[command(after_help = RESET_HELP)]
+    Reset(Reset),
+    /// Show or choose the methods that `reset` tries, in their order (function reset-method)
+    #[command(after_help = RESET_METHOD_HELP)]
+    ResetMethod(ResetMethod),
+    /// Show or change the power state of one function (function power)
+    #[command(after_help = POWER_HELP)]
+    Power(Power),
+    /// Enable or disable virtual functions (function numvfs)
+    #[command(after_help = NUMVFS_HELP)]
+    Numvfs(NumVfs),
+    /// Read or write one configuration register (function config)
+    #[command(after_help = CONFIG_HELP)]
+    Config(Register),
     /// Drive an NVMe socket with verified reads and writes, without a virtual machine
     #[command(after_help = EXERCISE_HELP)]
     Exercise(Exercise),
-    /// Functions: list, show, dump, reset
+    /// Functions: list, show, dump, reset, reset-method, power, numvfs, config
     #[command(subcommand)]
     Function(FunctionVerb),
     /// Slots: list
@@ -75,6 +90,12 @@ pub enum Command {
     /// Events: list
     #[command(subcommand)]
     Event(EventVerb),
+    /// List who holds what and waits for what (lock list)
+    #[command(after_help = LOCKS_HELP)]
+    Locks,
+    /// Locks and waits: list
+    #[command(subcommand)]
+    Lock(LockVerb),
 }
 
 /// Verbs of `function`.
@@ -87,7 +108,20 @@ pub enum FunctionVerb {
     /// Print configuration spaces as `lspci -F FILE` reads them
     Dump(OptionalTarget),
     /// Reset one function, once what is in flight has ended
-    Reset(Target),
+    #[command(after_help = RESET_HELP)]
+    Reset(Reset),
+    /// Show or choose the methods that `reset` tries, in their order
+    #[command(after_help = RESET_METHOD_HELP)]
+    ResetMethod(ResetMethod),
+    /// Show or change the power state
+    #[command(after_help = POWER_HELP)]
+    Power(Power),
+    /// Enable or disable virtual functions
+    #[command(after_help = NUMVFS_HELP)]
+    Numvfs(NumVfs),
+    /// Read or write one configuration register
+    #[command(after_help = CONFIG_HELP)]
+    Config(Register),
 }
 
 /// Verbs of `slot`.
@@ -104,6 +138,22 @@ pub enum EventVerb {
     List(OptionalTarget),
 }
 
+/// Verbs of `lock`.
+#[derive(Debug, Subcommand)]
+pub enum LockVerb {
+    /// List who holds what and waits for what, since when, and who holds that
+    #[command(after_help = LOCKS_HELP)]
+    List,
+}
+
+const LOCKS_HELP: &str = "\
+One line for each thread that waits, longest first, then what is held: closed gates, and accesses that somebody waits for.
+It is answered while everything else is stuck. Waits that last longer than `threshold` of [watchdog] are logged as well.
+
+Examples:
+  portcullis locks
+  portcullis --json locks";
+
 /// One function or slot.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
@@ -119,6 +169,124 @@ pub struct OptionalTarget {
     #[arg(value_name = "BDF")]
     pub target: Option<String>,
 }
+
+/// `reset`.
+#[derive(Debug, Clone, Args)]
+pub struct Reset {
+    /// The function.
+    #[command(flatten)]
+    pub target: Target,
+    /// Only this method, even if it is not among those of `reset-method` [default: those, in their order]
+    #[arg(long, value_name = "METHOD", conflicts_with_all = ["attempt", "subordinate"])]
+    pub method: Option<String>,
+    /// Reset everything below this bridge instead of the bridge
+    #[arg(long)]
+    pub subordinate: bool,
+    /// Give up at once, with nothing changed, if the function is in use
+    #[arg(long = "try")]
+    pub attempt: bool,
+}
+
+const RESET_HELP: &str = "\
+Configuration space is saved before and restored after, so a driver finds its registers as they were; the device itself
+starts anew. Exit code 5 says that what was in flight did not end in time, and nothing was changed.
+
+Methods: device_specific, acpi, flr, af_flr, pm, bus, cxl_bus (`portcullis reset-method BDF` says which there are).
+
+Examples:
+  portcullis reset 01:00.0
+  portcullis reset 01:00.0 --method bus
+  portcullis reset disk0 --try
+  portcullis reset 00:01.0 --subordinate";
+
+impl Reset {
+    /// What the daemon is asked for.
+    pub fn choice(&self) -> ResetChoice {
+        let attempt = self.attempt;
+        match &self.method {
+            Some(method) => ResetChoice::Method { method: method.clone() },
+            None if self.subordinate => ResetChoice::Subordinate { attempt },
+            None => ResetChoice::Usual { attempt },
+        }
+    }
+}
+
+/// `reset-method`.
+#[derive(Debug, Clone, Args)]
+pub struct ResetMethod {
+    /// The function.
+    #[command(flatten)]
+    pub target: Target,
+    /// Methods in the order to try, separated by spaces or commas; `default` for all there are; \"\" for none
+    #[arg(value_name = "LIST")]
+    pub list: Option<String>,
+}
+
+const RESET_METHOD_HELP: &str = "\
+Examples:
+  portcullis reset-method 01:00.0              what there is, what is in use, and why the rest is not
+  portcullis reset-method 01:00.0 flr,bus
+  portcullis reset-method 01:00.0 default
+  portcullis reset-method 01:00.0 \"\"           no reset at all";
+
+/// `power`.
+#[derive(Debug, Clone, Args)]
+pub struct Power {
+    /// The function.
+    #[command(flatten)]
+    pub target: Target,
+    /// D0, D1, D2, D3hot or D3cold [default: show the state]
+    #[arg(value_name = "STATE")]
+    pub state: Option<String>,
+}
+
+const POWER_HELP: &str = "\
+A bridge that goes to D3cold takes everything below it along.
+
+Examples:
+  portcullis power 01:00.0
+  portcullis power 01:00.0 D3hot
+  portcullis power 00:01.0 D3cold";
+
+/// `numvfs`.
+#[derive(Debug, Clone, Args)]
+pub struct NumVfs {
+    /// The physical function.
+    #[command(flatten)]
+    pub target: Target,
+    /// Virtual functions to have; 0 removes them [default: show how many there are]
+    #[arg(value_name = "N")]
+    pub count: Option<u16>,
+}
+
+const NUMVFS_HELP: &str = "\
+A number other than 0 can only be changed by way of 0, as everywhere.
+
+Examples:
+  portcullis numvfs 03:00.0
+  portcullis numvfs 03:00.0 4
+  portcullis numvfs 03:00.0 0";
+
+/// `config`.
+#[derive(Debug, Clone, Args)]
+pub struct Register {
+    /// The function.
+    #[command(flatten)]
+    pub target: Target,
+    /// REGISTER[.b|.w|.l][=VALUE], numbers in hexadecimal
+    #[arg(value_name = "REG")]
+    pub register: String,
+}
+
+const CONFIG_HELP: &str = "\
+A register is an offset or a name as setpci knows them, with an offset if wanted: COMMAND, CAP_PM+4.w, ECAP_AER+4.l.
+The access waits while the function is blocked, like everybody's.
+
+Examples:
+  portcullis config 01:00.0 VENDOR_ID
+  portcullis config 01:00.0 4.w
+  portcullis config 01:00.0 COMMAND=0006
+  portcullis config 01:00.0 CAP_EXP+8.w";
 
 /// `serve`.
 #[derive(Debug, Clone, Args)]
@@ -198,11 +366,21 @@ pub enum Action {
     /// Ask the daemon.
     FunctionDump(OptionalTarget),
     /// Ask the daemon.
-    FunctionReset(Target),
+    FunctionReset(Reset),
+    /// Ask the daemon.
+    FunctionResetMethod(ResetMethod),
+    /// Ask the daemon.
+    FunctionPower(Power),
+    /// Ask the daemon.
+    FunctionNumVfs(NumVfs),
+    /// Ask the daemon.
+    FunctionConfig(Register),
     /// Ask the daemon.
     SlotList,
     /// Ask the daemon.
     EventList(OptionalTarget),
+    /// Ask the daemon.
+    LockList,
 }
 
 impl From<Command> for Action {
@@ -217,11 +395,16 @@ impl From<Command> for Action {
             Command::Dump(target) | Command::Function(FunctionVerb::Dump(target)) => {
                 Self::FunctionDump(target)
             }
-            Command::Reset(target) | Command::Function(FunctionVerb::Reset(target)) => {
-                Self::FunctionReset(target)
+            Command::Reset(it) | Command::Function(FunctionVerb::Reset(it)) => Self::FunctionReset(it),
+            Command::ResetMethod(it) | Command::Function(FunctionVerb::ResetMethod(it)) => {
+                Self::FunctionResetMethod(it)
             }
+            Command::Power(it) | Command::Function(FunctionVerb::Power(it)) => Self::FunctionPower(it),
+            Command::Numvfs(it) | Command::Function(FunctionVerb::Numvfs(it)) => Self::FunctionNumVfs(it),
+            Command::Config(it) | Command::Function(FunctionVerb::Config(it)) => Self::FunctionConfig(it),
             Command::Slot(SlotVerb::List) => Self::SlotList,
             Command::Event(EventVerb::List(target)) => Self::EventList(target),
+            Command::Locks | Command::Lock(LockVerb::List) => Self::LockList,
         }
     }
 }
@@ -242,9 +425,18 @@ mod tests {
             let words = std::iter::once("portcullis").chain(words.iter().copied());
             format!("{:?}", Action::from(CommandLine::try_parse_from(words).unwrap().command))
         };
-        for (plain, full) in
-            [("ls", "function list"), ("show x", "function show x"), ("dump", "function dump")]
-        {
+        for (plain, full) in [
+            ("ls", "function list"),
+            ("locks", "lock list"),
+            ("show x", "function show x"),
+            ("dump", "function dump"),
+            ("reset x --method flr", "function reset x --method flr"),
+            ("reset x --subordinate --try", "function reset x --subordinate --try"),
+            ("reset-method x flr,pm", "function reset-method x flr,pm"),
+            ("power x D0", "function power x D0"),
+            ("numvfs x 4", "function numvfs x 4"),
+            ("config x COMMAND=6", "function config x COMMAND=6"),
+        ] {
             let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
             assert_eq!(action(&words(plain)), action(&words(full)));
         }

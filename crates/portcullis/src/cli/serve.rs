@@ -42,7 +42,7 @@ pub(super) fn run(global: &Global, serve: &Serve) -> Result<(), Failure> {
     let config = config.unwrap_or_else(|| Config::built_in(run_dir.path()));
     let drain_deadline = config.daemon.drain_deadline;
     let journal = Arc::new(Journal::default());
-    let daemon = Daemon::start(config, run_dir, &journal)
+    let daemon = Daemon::start(&mut token, config, run_dir, &journal)
         .map_err(|complaints| Failure::new(Exit::Failed, complaints.to_string()))?;
     announce(global, daemon.slots())?;
 

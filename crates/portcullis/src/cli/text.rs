@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::exit::{Exit, Failure};
 use crate::config::size::{describe_size, format_size};
 use crate::control::report::{
-    ConfigReport, Dump, EventEntry, FunctionReport, FunctionSummary, GateReport, ResetDone, SlotSummary,
+    ConfigReport, Dump, EventEntry, FunctionReport, FunctionSummary, GateReport, InterruptReport, LockEntry,
+    PowerReport, RegisterReport, ResetDone, ResetMethodReport, ResetMethods, SlotSummary, VirtualFunctions,
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last is not padded.
@@ -30,14 +31,18 @@ pub(super) fn functions(list: &[FunctionSummary]) -> String {
         let client = if f.attached { "attached" } else { "-" };
         vec![
             f.address.clone(),
-            f.slot.clone(),
+            or_dash(&f.slot),
             f.model.clone(),
             f.state.clone(),
             client.to_owned(),
-            f.socket.clone(),
+            or_dash(&f.socket),
         ]
     };
     table(&["ADDRESS", "SLOT", "MODEL", "STATE", "CLIENT", "SOCKET"], list.iter().map(row).collect())
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { String::from("-") } else { text.to_owned() }
 }
 
 pub(super) fn slots(list: &[SlotSummary]) -> String {
@@ -53,25 +58,94 @@ pub(super) fn events(list: &[EventEntry]) -> String {
     table(&["TIME (UTC)", "FUNCTION", "KIND", "EVENT"], list.iter().map(row).collect())
 }
 
+pub(super) fn locks(list: &[LockEntry]) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| String::from("-"));
+    let row = |l: &LockEntry| {
+        let held_by = if l.held_by.is_empty() { String::from("-") } else { l.held_by.join("; ") };
+        vec![
+            or_dash(&l.thread),
+            l.operation.clone(),
+            or_dash(&l.function),
+            l.since_ms.map_or_else(|| String::from("-"), |ms| ms.to_string()),
+            or_dash(&l.waits_for),
+            held_by,
+        ]
+    };
+    table(&["THREAD", "OPERATION", "FUNCTION", "MS", "WAITS FOR", "HELD BY"], list.iter().map(row).collect())
+}
+
 pub(super) fn reset(done: &ResetDone) -> String {
-    format!("{} reset in {} us\n", done.address, done.took_us)
+    let mut text = format!("{} reset by {} in {} us\n", done.address, done.method, done.took_us);
+    if done.not_restored > 0 {
+        let _ = writeln!(text, "{} registers could not be restored; see the events", done.not_restored);
+    }
+    text
+}
+
+pub(super) fn reset_methods(report: &ResetMethods) -> String {
+    let row = |m: &ResetMethodReport| {
+        let place = report.in_use.iter().position(|name| *name == m.method);
+        let use_ = match (&m.unsupported, place) {
+            (Some(why), _) => format!("no: {why}"),
+            (None, Some(place)) => format!("in use, number {}", place + 1),
+            (None, None) => String::from("not in use"),
+        };
+        vec![m.method.clone(), use_]
+    };
+    let mut text = table(&["METHOD", report.address.as_str()], report.methods.iter().map(row).collect());
+    if report.in_use.is_empty() {
+        text.push_str("no method is in use, so the function cannot be reset\n");
+    }
+    if let Some(warning) = &report.warning {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    text
+}
+
+pub(super) fn power(report: &PowerReport) -> String {
+    let took = report.took_us.map(|took| format!(" after {took} us")).unwrap_or_default();
+    format!("{} {}{took}\n", report.address, report.state)
+}
+
+pub(super) fn virtual_functions(report: &VirtualFunctions) -> String {
+    let mut text =
+        format!("{} has {} of {} virtual functions\n", report.address, report.functions.len(), report.total);
+    report.functions.iter().for_each(|function| text.extend([function.as_str(), "\n"]));
+    text
+}
+
+/// The value alone, as setpci prints it.
+pub(super) fn register(report: &RegisterReport) -> String {
+    match &report.written {
+        Some(written) if *written != report.value => {
+            format!("{} (written: {written})\n", report.value)
+        }
+        _ => format!("{}\n", report.value),
+    }
 }
 
 pub(super) fn function(report: &FunctionReport) -> String {
     let s = &report.summary;
-    let client = if s.attached { "attached" } else { "none" };
-    let mut fields = vec![
-        ("slot", s.slot.clone()),
-        ("model", s.model.clone()),
-        ("socket", s.socket.clone()),
-        ("client", client.to_owned()),
-        ("dma", format!("{} mappings, {}", report.dma.mappings, describe_size(report.dma.bytes))),
-        ("interrupts", interrupts(report)),
-    ];
+    let mut fields = vec![("model", s.model.clone())];
+    if !s.slot.is_empty() {
+        let client = if s.attached { "attached" } else { "none" };
+        fields.extend([
+            ("slot", s.slot.clone()),
+            ("socket", s.socket.clone()),
+            ("client", client.to_owned()),
+        ]);
+    }
+    if let Some(dma) = &report.dma {
+        fields.push(("dma", format!("{} mappings, {}", dma.mappings, describe_size(dma.bytes))));
+    }
+    fields.extend(report.interrupts.as_ref().map(|report| ("interrupts", interrupts(report))));
     fields.extend(gate(&report.gate));
     match &report.config {
         Some(config) => fields.extend(configuration(config)),
-        None => fields.push(("config", "not readable: the gate does not let the read in".into())),
+        None => {
+            let why = "not readable: the gate does not let the read in, or the function has no power";
+            fields.push(("config", why.into()));
+        }
     }
     let mut text = format!("{} {}\n", s.address, s.class);
     for (name, value) in &fields {
@@ -87,8 +161,7 @@ pub(super) fn function(report: &FunctionReport) -> String {
     text
 }
 
-fn interrupts(report: &FunctionReport) -> String {
-    let i = &report.interrupts;
+fn interrupts(i: &InterruptReport) -> String {
     let offered: Vec<String> = i.offered.iter().map(|(kind, vectors)| format!("{kind} x{vectors}")).collect();
     let enabled = i.enabled.as_deref().unwrap_or("none");
     format!("{enabled} enabled, {} offered, {} dropped", offered.join(" "), i.dropped)
@@ -108,9 +181,15 @@ fn gate(gate: &GateReport) -> Vec<(&'static str, String)> {
 }
 
 fn configuration(config: &ConfigReport) -> Vec<(&'static str, String)> {
+    let behind = match config.buses {
+        Some((above, below, last)) => {
+            ("buses", format!("{above:02x} above, {below:02x} to {last:02x} below"))
+        }
+        None => ("subsystem", format!("{}:{}", config.subsystem_vendor, config.subsystem)),
+    };
     let mut fields = vec![
         ("ids", format!("{}:{} rev {}", config.vendor, config.device, config.revision)),
-        ("subsystem", format!("{}:{}", config.subsystem_vendor, config.subsystem)),
+        behind,
         ("class", format!("{} {}", config.class, config.class_name)),
         ("command", if config.command.is_empty() { String::from("-") } else { config.command.join(" ") }),
     ];

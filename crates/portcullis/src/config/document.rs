@@ -5,21 +5,20 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use models::nvme::{BlockSize, DoorbellStyle, InterruptStyle, Polling};
 use pci_spec::Bdf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::device::{DEVICE_EXAMPLE, read_device};
 use super::diagnostic::{Diagnostic, Diagnostics, Source};
 use super::section::{Placed, Reading, Section};
-use super::size::{parse_duration, parse_size};
+use super::size::parse_duration;
+use super::watchdog::read_watchdog;
 use super::{
-    BackingConfig, Config, DEFAULT_DRAIN_DEADLINE_S, DaemonConfig, DeviceConfig, MAX_DRAIN_DEADLINE_S,
-    MAX_NAME_LEN, MAX_SLOTS, SlotConfig,
+    Config, DEFAULT_DRAIN_DEADLINE_S, DaemonConfig, MAX_DRAIN_DEADLINE_S, MAX_NAME_LEN, MAX_SLOTS,
+    SlotConfig, WatchdogConfig,
 };
 
-const DEVICE_EXAMPLE: &str = r#"device = { model = "nvme" }"#;
-const BACKING_EXAMPLE: &str = r#"backing = { kind = "file", path = "disk0.img", size = "1GiB" }"#;
 const SLOT_EXAMPLE: &str = "[[slot]] with name, address, device and backing";
 
 pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Diagnostics> {
@@ -49,12 +48,16 @@ fn read_document(
     table: &DeTable<'_>,
     span: Range<usize>,
 ) -> Option<Config> {
-    let root = Section::over(reading, table, span, "the file", &["daemon", "slot"]);
+    let root = Section::over(reading, table, span, "the file", &["daemon", "watchdog", "slot"]);
     // What a relative path in the file is relative to.
     let base = file.parent().unwrap_or(Path::new(""));
     let daemon = match root.get("daemon") {
         Some(value) => read_daemon(reading, base, value)?,
         None => DaemonConfig::default(),
+    };
+    let watchdog = match root.get("watchdog") {
+        Some(value) => read_watchdog(reading, value)?,
+        None => WatchdogConfig::default(),
     };
     let Some(slots) = root.get("slot") else {
         reading.complain(
@@ -77,7 +80,7 @@ fn read_document(
     let mut taken = Taken::default();
     let slots: Vec<_> =
         array.iter().filter_map(|value| read_slot(reading, base, value, &mut taken)).collect();
-    Some(Config { daemon, slots })
+    Some(Config { daemon, watchdog, slots })
 }
 
 fn read_daemon(reading: &mut Reading<'_>, base: &Path, value: &Spanned<DeValue<'_>>) -> Option<DaemonConfig> {
@@ -111,14 +114,14 @@ fn read_drain_deadline(reading: &mut Reading<'_>, text: &Placed<&str>) -> Option
 
 /// Names and addresses seen so far, with the line of each.
 #[derive(Default)]
-struct Taken {
+pub(super) struct Taken {
     names: BTreeMap<String, usize>,
     addresses: BTreeMap<Bdf, usize>,
-    images: BTreeMap<PathBuf, usize>,
+    pub(super) images: BTreeMap<PathBuf, usize>,
 }
 
 /// Enters `key`; complains with the earlier line if it is there already.
-fn claim<K: Ord>(
+pub(super) fn claim<K: Ord>(
     reading: &mut Reading<'_>,
     taken: &mut BTreeMap<K, usize>,
     key: K,
@@ -151,17 +154,15 @@ fn read_slot(
         claim(reading, &mut taken.addresses, address, &text.span, "address");
         Some(address)
     });
-    let backing = required_table(reading, &section, "backing", BACKING_EXAMPLE)
-        .and_then(|value| read_backing(reading, base, value, taken));
     let device = required_table(reading, &section, "device", DEVICE_EXAMPLE)
-        .and_then(|value| read_device(reading, value, backing.as_ref().map_or(BlockSize::B512, |b| b.1)));
+        .and_then(|value| read_device(reading, base, &section, value, taken));
     let position = Some(reading.source.position(section.span.clone()));
     let backing_position = section.get("backing").map(|value| reading.source.position(value.span()));
-    let (name, address, device, backing) = (name?, address?, device?, backing?.0);
-    Some(SlotConfig { name, address, device, backing, position, backing_position })
+    let (name, address, device) = (name?, address?, device?);
+    Some(SlotConfig { name, address, device, position, backing_position })
 }
 
-fn required_table<'t, 'i>(
+pub(super) fn required_table<'t, 'i>(
     reading: &mut Reading<'_>,
     section: &Section<'t, 'i>,
     key: &str,
@@ -196,145 +197,6 @@ fn read_address(reading: &mut Reading<'_>, text: &Placed<&str>) -> Option<Bdf> {
             None
         }
     }
-}
-
-fn read_device(
-    reading: &mut Reading<'_>,
-    value: &Spanned<DeValue<'_>>,
-    block_size: BlockSize,
-) -> Option<DeviceConfig> {
-    let keys = ["model", "interrupts", "doorbells", "serial", "idle_period"];
-    let section = Section::open(reading, value, "device", &keys, DEVICE_EXAMPLE)?;
-    if section.get("model").is_none() {
-        reading.complain(section.span.clone(), "device has no `model`", "add model = \"nvme\"");
-        return None;
-    }
-    section.choice(reading, "model", &[("nvme", ())])?;
-    let interrupts =
-        [("msi", InterruptStyle::Msi), ("msix", InterruptStyle::Msix), ("intx", InterruptStyle::Intx)];
-    let doorbells = [("trapped", DoorbellStyle::Trapped), ("mapped", DoorbellStyle::Mapped)];
-    let serial = section.text(reading, "serial", "PC0001");
-    let mut config = models::nvme::Config {
-        interrupts: section.choice(reading, "interrupts", &interrupts).unwrap_or_default(),
-        doorbells: section.choice(reading, "doorbells", &doorbells).unwrap_or_default(),
-        block_size,
-        serial: serial.as_ref().map(|s| s.value.to_owned()),
-        ..models::nvme::Config::default()
-    };
-    if let Err(error) = config.check() {
-        // Only the serial number comes from the file; the other fields that `check` looks at are its defaults.
-        let span = serial.map_or(section.span.clone(), |s| s.span);
-        reading.complain(span, error.to_string(), "shorten it, or leave it out for one made from the name");
-    }
-    if let Some(text) = section.text(reading, "idle_period", "1ms") {
-        config.polling = read_idle_period(reading, &text, config.doorbells);
-    }
-    Some(DeviceConfig::Nvme(config))
-}
-
-fn read_idle_period(
-    reading: &mut Reading<'_>,
-    text: &Placed<&str>,
-    doorbells: DoorbellStyle,
-) -> Option<Polling> {
-    if doorbells != DoorbellStyle::Mapped {
-        let message = "`idle_period` has no meaning with trapped doorbells, which cost nothing when idle";
-        reading.complain(text.span.clone(), message, "remove it, or set doorbells = \"mapped\"");
-        return None;
-    }
-    let mut polling = Polling::for_style(doorbells);
-    let range = polling.shortest_sleep..=Duration::from_millis(100);
-    match parse_duration(text.value) {
-        Ok(period) if range.contains(&period) => {
-            polling.longest_sleep = period;
-            Some(polling)
-        }
-        _ => {
-            let message = format!("`{}` is not an idle period", text.value);
-            reading.complain(text.span.clone(), message, "write a duration from \"10us\" to \"100ms\"");
-            None
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum BackingKind {
-    File,
-    Memory,
-}
-
-fn read_backing(
-    reading: &mut Reading<'_>,
-    base: &Path,
-    value: &Spanned<DeValue<'_>>,
-    taken: &mut Taken,
-) -> Option<(BackingConfig, BlockSize)> {
-    let keys = ["kind", "path", "size", "block_size"];
-    let section = Section::open(reading, value, "backing", &keys, BACKING_EXAMPLE)?;
-    if section.get("kind").is_none() {
-        reading.complain(section.span.clone(), "backing has no `kind`", "add kind = \"file\" or \"memory\"");
-        return None;
-    }
-    let kind =
-        section.choice(reading, "kind", &[("file", BackingKind::File), ("memory", BackingKind::Memory)])?;
-    let block_size = read_block_size(reading, &section)?;
-    let size = match section.text(reading, "size", "1GiB") {
-        Some(text) => Some(read_size(reading, &text, block_size)?),
-        None => None,
-    };
-    let backing = match kind {
-        BackingKind::File => {
-            let path = section.required_text(reading, "path", "disk0.img")?;
-            let image = base.join(path.value);
-            claim(reading, &mut taken.images, image.clone(), &path.span, "path");
-            BackingConfig::File { path: image, size }
-        }
-        BackingKind::Memory => {
-            if let Some(path) = section.get("path") {
-                let fix = "remove it, or set kind = \"file\"";
-                reading.complain(path.span(), "a memory backing has no `path`", fix);
-            }
-            if size.is_none() && section.get("size").is_none() {
-                reading.complain(section.span.clone(), "backing has no `size`", "add size = \"1GiB\"");
-            }
-            BackingConfig::Memory { size: size? }
-        }
-    };
-    Some((backing, block_size))
-}
-
-fn read_block_size(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<BlockSize> {
-    if section.get("block_size").is_none() {
-        return Some(BlockSize::B512);
-    }
-    let number = section.number(reading, "block_size", 512..=4096)?;
-    match number.value {
-        512 => Some(BlockSize::B512),
-        4096 => Some(BlockSize::B4096),
-        _ => {
-            reading.complain(number.span, "this block size does not exist", "choose 512 or 4096");
-            None
-        }
-    }
-}
-
-fn read_size(reading: &mut Reading<'_>, text: &Placed<&str>, block_size: BlockSize) -> Option<u64> {
-    let fix = "write a number and one of B, KiB, MiB, GiB, TiB, such as \"1GiB\"";
-    let size = match parse_size(text.value) {
-        Ok(size) => size,
-        Err(error) => {
-            let message = format!("`{}` is not a size: {error}", text.value);
-            reading.complain(text.span.clone(), message, fix);
-            return None;
-        }
-    };
-    let block = u64::from(block_size.bytes());
-    if size == 0 || !size.is_multiple_of(block) {
-        let message = format!("`{}` is not a number of whole blocks of {block} bytes", text.value);
-        reading.complain(text.span.clone(), message, format!("choose a multiple of {block} bytes"));
-        return None;
-    }
-    Some(size)
 }
 
 impl Diagnostics {

@@ -6,13 +6,17 @@
 //! It opens nothing and checks nothing outside the text: whether an image exists or a socket is busy is found by
 //! [`crate::daemon`], which then points back here through [`Position`].
 
+mod backing;
+mod device;
 pub mod diagnostic;
 mod document;
 mod section;
 pub mod size;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +28,11 @@ pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub const MAX_DRAIN_DEADLINE_S: u64 = 600;
 /// `drain_deadline` unless configured, in seconds.
 pub const DEFAULT_DRAIN_DEADLINE_S: u64 = 10;
+/// The watchdog's `threshold` unless configured, in seconds.
+pub const DEFAULT_WATCHDOG_THRESHOLD_S: u64 = 10;
+/// The shortest and the longest `threshold` of the watchdog.
+pub const WATCHDOG_THRESHOLDS: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
 /// Longest slot name, in bytes: the socket's path must fit the 108 bytes of a UNIX socket address.
 pub const MAX_NAME_LEN: usize = 32;
 /// Most slots of one daemon.
@@ -34,6 +43,8 @@ pub const MAX_SLOTS: usize = 256;
 pub struct Config {
     /// Settings of the daemon itself.
     pub daemon: DaemonConfig,
+    /// Settings of the watchdog.
+    pub watchdog: WatchdogConfig,
     /// The slots, in the order of the file.
     pub slots: Vec<SlotConfig>,
 }
@@ -56,6 +67,19 @@ impl Default for DaemonConfig {
     }
 }
 
+/// `[watchdog]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchdogConfig {
+    /// Waits that last as long as this are logged; `None`: none are.
+    pub threshold: Option<Duration>,
+}
+
+impl Default for WatchdogConfig {
+    fn default() -> Self {
+        Self { threshold: Some(Duration::from_secs(DEFAULT_WATCHDOG_THRESHOLD_S)) }
+    }
+}
+
 /// One `[[slot]]`: a place where a function is plugged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotConfig {
@@ -65,8 +89,6 @@ pub struct SlotConfig {
     pub address: Bdf,
     /// What is plugged.
     pub device: DeviceConfig,
-    /// What holds its data.
-    pub backing: BackingConfig,
     /// Where the slot was configured; `None` if built in.
     pub position: Option<Position>,
     /// Where its backing was configured; `None` if built in.
@@ -77,14 +99,30 @@ pub struct SlotConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceConfig {
     /// `model = "nvme"`.
-    Nvme(models::nvme::Config),
+    Nvme {
+        /// The controller.
+        controller: models::nvme::Config,
+        /// What holds its data.
+        backing: BackingConfig,
+    },
+    /// `model = "endpoint-test"`.
+    EndpointTest(models::endpoint::Config),
 }
 
 impl DeviceConfig {
     /// The model's name as the file writes it.
     pub fn model(&self) -> &'static str {
         match self {
-            Self::Nvme(_) => "nvme",
+            Self::Nvme { .. } => "nvme",
+            Self::EndpointTest(_) => "endpoint-test",
+        }
+    }
+
+    /// Makes it one of several functions of a device.
+    pub fn stands_beside_others(&mut self) {
+        match self {
+            Self::Nvme { controller, .. } => controller.multi_function = true,
+            Self::EndpointTest(endpoint) => endpoint.multi_function = true,
         }
     }
 }
@@ -120,11 +158,13 @@ impl Config {
         let disk = SlotConfig {
             name: String::from("disk0"),
             address: Bdf::from_routing_id(0, 0x0100),
-            device: DeviceConfig::Nvme(models::nvme::Config::default()),
-            backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
+            device: DeviceConfig::Nvme {
+                controller: models::nvme::Config::default(),
+                backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
+            },
             position: None,
             backing_position: None,
         };
-        Self { daemon: DaemonConfig::default(), slots: vec![disk] }
+        Self { daemon: DaemonConfig::default(), watchdog: WatchdogConfig::default(), slots: vec![disk] }
     }
 }

@@ -53,13 +53,24 @@ impl<'t, 'i> Section<'t, 'i> {
         keys: &[&str],
         example: &str,
     ) -> Option<Self> {
+        let section = Self::open_any(reading, value, name, example)?;
+        Some(Self::over(reading, section.table, section.span, name, keys))
+    }
+
+    /// Opens `value` as a table whose keys are not known yet.
+    pub(super) fn open_any(
+        reading: &mut Reading<'_>,
+        value: &'t Spanned<DeValue<'i>>,
+        name: &'static str,
+        example: &str,
+    ) -> Option<Self> {
         let Some(table) = value.get_ref().as_table() else {
             let found = value.get_ref().type_str();
             let message = format!("`{name}` must be a table, not {}", article(found));
             reading.complain(value.span(), message, format!("write {example}"));
             return None;
         };
-        Some(Self::over(reading, table, value.span(), name, keys))
+        Some(Self { table, span: value.span(), name })
     }
 
     /// As [`Section::open`] for a table that is known to be one.

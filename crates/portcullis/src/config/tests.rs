@@ -42,18 +42,18 @@ fn a_full_file_is_read_to_the_last_key() {
     assert_eq!(config.daemon.run_dir, Some(PathBuf::from("/etc/run")), "relative to the file");
     assert_eq!(config.daemon.drain_deadline, Duration::from_secs(3));
     let [disk, scratch] = config.slots.as_slice() else { panic!("two slots: {config:?}") };
-    let DeviceConfig::Nvme(nvme) = &disk.device;
+    let DeviceConfig::Nvme { controller: nvme, backing } = &disk.device else { panic!("{disk:?}") };
     assert_eq!(nvme.interrupts, InterruptStyle::Msix);
     assert_eq!(nvme.doorbells, DoorbellStyle::Mapped);
     assert_eq!(nvme.block_size, BlockSize::B4096);
     assert_eq!(nvme.serial.as_deref(), Some("S1"));
     assert_eq!(nvme.polling().longest_sleep, Duration::from_millis(2));
     let file = BackingConfig::File { path: "/etc/disk0.img".into(), size: Some(1 << 30) };
-    assert_eq!(disk.backing, file);
+    assert_eq!(*backing, file);
     assert_eq!(disk.position.as_ref().unwrap().line, 6);
     assert_eq!(scratch.address.to_string(), "0001:02:00.0");
-    assert_eq!(scratch.backing, BackingConfig::Memory { size: 64 << 20 });
-    let DeviceConfig::Nvme(nvme) = &scratch.device;
+    let DeviceConfig::Nvme { controller: nvme, backing } = &scratch.device else { panic!("{scratch:?}") };
+    assert_eq!(*backing, BackingConfig::Memory { size: 64 << 20 });
     assert_eq!((nvme.interrupts, nvme.doorbells), (InterruptStyle::Msi, DoorbellStyle::Trapped));
 }
 
@@ -211,4 +211,27 @@ fn no_text_makes_the_reader_panic() {
     for end in 0..GOOD.len() {
         let _ = Config::parse(Path::new("cut.toml"), &GOOD[..end]);
     }
+}
+
+#[test]
+fn an_endpoint_test_device_has_virtual_functions_and_no_backing() {
+    let slot = r#"
+[[slot]]
+name = "test"
+address = "03:00.0"
+device = { model = "endpoint-test", vfs = 8 }
+"#;
+    let config = Config::parse(Path::new("lab.toml"), slot).unwrap();
+    let eight = models::endpoint::Config { vfs: 8, multi_function: false };
+    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest(eight));
+    assert_eq!(
+        complaints(&slot.replace("8 }", "256 }")),
+        r#"lab.toml:5:43: `vfs` is out of range
+  |
+5 | device = { model = "endpoint-test", vfs = 256 }
+  |                                           ^^^
+fix: choose a value from 0 to 255"#
+    );
+    let backed = format!("{slot}backing = {{ kind = \"memory\", size = \"1MiB\" }}\n");
+    assert!(complaints(&backed).starts_with("lab.toml:6:11: an endpoint-test device keeps nothing"));
 }

@@ -31,10 +31,51 @@ pub enum Request {
     FunctionReset {
         /// Address or slot name.
         target: String,
+        /// In which way.
+        #[serde(default)]
+        how: ResetChoice,
+    },
+    /// Shows or chooses the methods of resetting one function: a [`super::report::ResetMethods`].
+    #[serde(rename = "function reset-method")]
+    FunctionResetMethod {
+        /// Address or slot name.
+        target: String,
+        /// Names separated by spaces or commas; "default"; or "" for none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        list: Option<String>,
+    },
+    /// Shows or changes the power state of one function: a [`super::report::PowerReport`].
+    #[serde(rename = "function power")]
+    FunctionPower {
+        /// Address or slot name.
+        target: String,
+        /// `D0` to `D3cold`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<String>,
+    },
+    /// Shows or changes the number of virtual functions: a [`super::report::VirtualFunctions`].
+    #[serde(rename = "function numvfs")]
+    FunctionNumVfs {
+        /// Address or slot name of the physical function.
+        target: String,
+        /// How many there shall be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u16>,
+    },
+    /// Reads or writes one configuration register: a [`super::report::RegisterReport`].
+    #[serde(rename = "function config")]
+    FunctionConfig {
+        /// Address or slot name.
+        target: String,
+        /// `COMMAND`, `CAP_PM+4.w`, `COMMAND=0006`.
+        register: String,
     },
     /// All slots: an array of [`super::report::SlotSummary`].
     #[serde(rename = "slot list")]
     SlotList {},
+    /// Who holds what and waits for what: an array of [`super::report::LockEntry`].
+    #[serde(rename = "locks")]
+    Locks {},
     /// What happened lately: an array of [`super::report::EventEntry`].
     #[serde(rename = "event list")]
     EventList {
@@ -42,6 +83,35 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<String>,
     },
+}
+
+/// Which reset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum ResetChoice {
+    /// By the methods that are in use, in their order.
+    Usual {
+        /// Refuse instead of waiting for what is in flight.
+        #[serde(default, rename = "try")]
+        attempt: bool,
+    },
+    /// By this method alone, in use or not.
+    Method {
+        /// Its name.
+        method: String,
+    },
+    /// Not the function, which is a bridge, but everything below it.
+    Subordinate {
+        /// Refuse instead of waiting for what is in flight.
+        #[serde(default, rename = "try")]
+        attempt: bool,
+    },
+}
+
+impl Default for ResetChoice {
+    fn default() -> Self {
+        Self::Usual { attempt: false }
+    }
 }
 
 /// `{"ok": ...}` or `{"error": {"code": ..., "message": ...}}`.
@@ -56,18 +126,27 @@ pub enum Reply {
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", .errno.as_deref().map(|name| format!(" ({name})")).unwrap_or_default())]
 pub struct Refusal {
     /// For programs.
     pub code: RefusalCode,
     /// For people: what is wrong and what to do.
     pub message: String,
+    /// The error number that the operating system's interface for the same would give, such as `ENOTTY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
 }
 
 impl Refusal {
     /// A refusal with `message`.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), errno: None }
+    }
+
+    /// The same with an error number.
+    #[must_use]
+    pub fn with_errno(self, errno: pci_core::Errno) -> Self {
+        Self { errno: errno.name().map(str::to_owned), ..self }
     }
 }
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct FunctionSummary {
     /// `0000:01:00.0`.
     pub address: String,
-    /// Name of its slot.
+    /// Name of its slot; empty for a root port and a virtual function.
     pub slot: String,
-    /// Device model.
+    /// Device model, or `root-port` or `virtual-function`.
     pub model: String,
     /// Name of its class.
     pub class: String,
@@ -19,7 +19,7 @@ pub struct FunctionSummary {
     pub state: String,
     /// Whether a client is attached.
     pub attached: bool,
-    /// Path of its vfio-user socket.
+    /// Path of its vfio-user socket; empty without one.
     pub socket: String,
 }
 
@@ -32,9 +32,9 @@ pub struct SlotSummary {
     pub address: String,
     /// Device model.
     pub model: String,
-    /// What holds the data: `file` or `memory`.
+    /// What holds the data: `file`, `memory` or `none`.
     pub backing: String,
-    /// The image; absent for memory.
+    /// The image; absent without a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Size of the backing in bytes.
@@ -53,10 +53,12 @@ pub struct FunctionReport {
     pub config: Option<ConfigReport>,
     /// The gate.
     pub gate: GateReport,
-    /// Guest memory that the client has mapped for DMA.
-    pub dma: DmaReport,
-    /// How it interrupts.
-    pub interrupts: InterruptReport,
+    /// Guest memory that the client has mapped for DMA; absent where there can be no client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dma: Option<DmaReport>,
+    /// How it interrupts; absent where there can be no client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupts: Option<InterruptReport>,
     /// What the model says about itself, in its own words and order.
     pub device: Vec<(String, String)>,
 }
@@ -68,10 +70,13 @@ pub struct ConfigReport {
     pub vendor: String,
     /// Device identifier.
     pub device: String,
-    /// Subsystem vendor identifier.
+    /// Subsystem vendor identifier; empty for a bridge.
     pub subsystem_vendor: String,
-    /// Subsystem identifier.
+    /// Subsystem identifier; empty for a bridge.
     pub subsystem: String,
+    /// Of a bridge: the bus above, the bus right below, and the highest bus below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buses: Option<(u8, u8, u8)>,
     /// Revision.
     pub revision: String,
     /// `0x010802`.
@@ -178,8 +183,76 @@ pub struct Dump {
 pub struct ResetDone {
     /// `0000:01:00.0`.
     pub address: String,
+    /// The method that did it.
+    pub method: String,
+    /// Registers that have another value than before.
+    #[serde(default)]
+    pub not_restored: usize,
     /// How long it took, in microseconds.
     pub took_us: u64,
+}
+
+/// `portcullis reset-method`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetMethods {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// Those that `reset` tries, in their order.
+    pub in_use: Vec<String>,
+    /// All methods there are, in the default order.
+    pub methods: Vec<ResetMethodReport>,
+    /// What an operator should think over about the order; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// One method of resetting a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResetMethodReport {
+    /// Its name.
+    pub method: String,
+    /// Why the function does not have it; absent if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsupported: Option<String>,
+}
+
+/// `portcullis power`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerReport {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// `D0`, `D1`, `D2`, `D3hot`, `D3cold` or `unknown`.
+    pub state: String,
+    /// How long the change took, in microseconds; absent if none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+}
+
+/// `portcullis numvfs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualFunctions {
+    /// `0000:01:00.0`, the physical function.
+    pub address: String,
+    /// Virtual functions it can have.
+    pub total: u16,
+    /// Addresses of those it has.
+    pub functions: Vec<String>,
+}
+
+/// `portcullis config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterReport {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// Offset of the register, such as `0x004`.
+    pub offset: String,
+    /// Bytes: 1, 2 or 4.
+    pub width: u16,
+    /// What it read; after a write, what it reads now. As many hexadecimal digits as it has.
+    pub value: String,
+    /// What was written; absent for a read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
 }
 
 /// One line of `portcullis event list`.
@@ -195,4 +268,27 @@ pub struct EventEntry {
     pub kind: String,
     /// The event in words.
     pub text: String,
+}
+
+/// One line of `portcullis locks`: who waits, or holds what others wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockEntry {
+    /// The thread; absent for work in flight, which belongs to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+    /// What it does: `enter config`, `close for reset`, `closed for reset`.
+    pub operation: String,
+    /// The function that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// For how long, in milliseconds; unknown for short accesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// What it waits for; absent if it only holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// Who and what keeps it waiting.
+    pub held_by: Vec<String>,
+    /// The wait, and the waits of those it waits for, nearest first, in words; empty if it only holds.
+    pub chain: Vec<String>,
 }

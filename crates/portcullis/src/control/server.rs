@@ -4,7 +4,7 @@
 //! does not read its reply is cut off after [`WRITE_TIMEOUT`], and when all places are taken the client that has
 //! been silent longest makes room, so holding connections open keeps nobody out.
 //!
-//! Lock: `clients` (rank 80). Held to add, remove and choose; never while reading, writing or executing.
+//! Lock: `clients` (rank 80, a leaf). Held to add, remove and choose; never while reading, writing or executing.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -16,11 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use gate::lock::{Condvar, Leaf};
+use gate::waits::Waiting;
 use gate::{Deadline, ThreadToken};
-use parking_lot::{Condvar, Mutex};
 
 use super::line::{LineError, LineReader};
 use super::protocol::{MAX_REPLY_LEN, MAX_REQUEST_LEN, Refusal, RefusalCode, Reply, Request};
+use crate::ranks;
 
 /// Most clients at a time.
 pub const MAX_CLIENTS: usize = 32;
@@ -50,8 +52,8 @@ pub struct ControlServer {
 struct Shared {
     listener: UnixListener,
     stopping: AtomicBool,
-    /// Rank: 80, control clients. A list and its condition variable: the end has to wait for it to be empty.
-    clients: Mutex<Clients>,
+    /// Rank: 80, control clients; a leaf. A list and its condition variable: the end has to wait for it to be empty.
+    clients: Leaf<ranks::ControlClients, Clients>,
     /// A client's thread has ended.
     ended: Condvar,
 }
@@ -90,7 +92,7 @@ impl ControlServer {
         let shared = Arc::new(Shared {
             listener,
             stopping: AtomicBool::new(false),
-            clients: Mutex::default(),
+            clients: Leaf::default(),
             ended: Condvar::new(),
         });
         let accepting = std::thread::Builder::new().name("control".into()).spawn({
@@ -104,15 +106,15 @@ impl ControlServer {
 impl ControlServer {
     /// Removes the socket, ends all clients, and waits for requests in hand until `deadline`. False if one is still
     /// being carried out then.
-    pub fn stop(mut self, _token: &mut ThreadToken, deadline: Deadline) -> bool {
+    pub fn stop(mut self, token: &mut ThreadToken, deadline: Deadline) -> bool {
         self.end();
+        let _shown = Waiting::new(token, "stop the control socket", None, "requests in hand");
         let mut clients = self.shared.clients.lock();
-        while clients.threads > 0 {
-            if self.shared.ended.wait_until(&mut clients, deadline.instant()).timed_out() {
-                return clients.threads == 0;
-            }
+        let mut expired = false;
+        while clients.threads > 0 && !expired {
+            (clients, expired) = self.shared.ended.wait(clients, token, deadline);
         }
-        true
+        clients.threads == 0
     }
 
     fn end(&mut self) {

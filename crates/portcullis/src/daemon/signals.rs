@@ -49,7 +49,8 @@ impl Signals {
     ///
     /// # Errors
     /// What the system says.
-    pub fn wait(&mut self, _token: &mut ThreadToken) -> io::Result<&'static str> {
+    pub fn wait(&mut self, token: &mut ThreadToken) -> io::Result<&'static str> {
+        token.assert_holds_nothing();
         let mut record = [0; size_of::<libc::signalfd_siginfo>()];
         self.file.read_exact(&mut record)?;
         // The signal's number is the record's first field, 32 bits.

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use assign::Assignment;
+use models::endpoint;
 use models::nvme::backing::{DirectIo, FileOptions};
 use models::nvme::{self, Backing, BackingError};
 use vfio_user::server::{BindError, Server, ServerOptions};
 
+use super::machine::Machine;
 use crate::config::size::format_size;
 use crate::config::{BackingConfig, DeviceConfig, Diagnostic, SlotConfig};
 use crate::events::Journal;
@@ -17,7 +19,7 @@ use crate::run_dir::RunDir;
 pub struct Slot {
     /// How it was configured.
     pub config: SlotConfig,
-    /// Size of its backing, in bytes.
+    /// Size of its backing, in bytes; 0 without one.
     pub size: u64,
     /// Its vfio-user socket.
     pub socket: PathBuf,
@@ -32,14 +34,14 @@ impl Slot {
     /// What is wrong, at its place in the configuration.
     pub(super) fn plug(
         config: SlotConfig,
+        machine: &mut Machine,
         run_dir: &RunDir,
         journal: &Arc<Journal>,
     ) -> Result<(Self, Server), Diagnostic> {
-        let (backing, size) = open_backing(&config).map_err(|error| backing_complaint(&config, &error))?;
-        let events = Arc::clone(journal);
-        let DeviceConfig::Nvme(nvme) = &config.device;
-        let assignment = nvme::build(&config.name, nvme, backing, events).map_err(|error| {
-            complaint(&config, format!("the device cannot be built: {error}"), "correct the device")
+        let (assignment, size) = build(&config, machine, journal)?;
+        machine.plug(Arc::clone(assignment.function()), config.address).map_err(|error| {
+            let message = format!("it cannot be put at {}: {error}", config.address);
+            complaint(&config, message, "choose another address")
         })?;
         let socket = run_dir.slot_socket(&config.name).map_err(|error| {
             // The error brings its own fix on a line of its own.
@@ -53,8 +55,32 @@ impl Slot {
     }
 }
 
-fn open_backing(config: &SlotConfig) -> Result<(Backing, u64), BackingError> {
-    match &config.backing {
+/// Builds the device, and says how much data it holds, in bytes.
+fn build(
+    config: &SlotConfig,
+    machine: &Machine,
+    journal: &Arc<Journal>,
+) -> Result<(Arc<Assignment>, u64), Diagnostic> {
+    let events = Arc::clone(journal);
+    let placed = |function| machine.place(function, config.address);
+    let unfit = |error: &dyn std::fmt::Display| {
+        complaint(config, format!("the device cannot be built: {error}"), "correct the device")
+    };
+    match &config.device {
+        DeviceConfig::Nvme { controller, backing } => {
+            let (backing, size) = open_backing(backing).map_err(|error| backing_complaint(config, &error))?;
+            let built = nvme::build_with(&config.name, controller, backing, events, placed);
+            Ok((built.map_err(|error| unfit(&error))?, size))
+        }
+        DeviceConfig::EndpointTest(endpoint) => {
+            let built = endpoint::build_with(&config.name, endpoint, events, placed);
+            Ok((built.map_err(|error| unfit(&error))?, 0))
+        }
+    }
+}
+
+fn open_backing(config: &BackingConfig) -> Result<(Backing, u64), BackingError> {
+    match config {
         BackingConfig::Memory { size } => Ok((Backing::memory(*size)?, *size)),
         BackingConfig::File { path, size } => {
             let options = FileOptions { size: *size, direct: DirectIo::WherePossible };

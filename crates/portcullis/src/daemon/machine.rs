@@ -1,0 +1,222 @@
+//! The machine around the slots: segments, root ports, and what resets and switches their functions.
+//!
+//! A slot at bus 0 stands on the root bus; every other bus gets a root port of its own (or a conventional bridge, if more
+//! than device 0 is on it), whose bus numbers are set here as firmware would set them, so that a function is found at the
+//! address its slot was configured with.
+//!
+//! What it does **not** do: nothing here knows of clients, sockets or backings.
+//!
+//! Concurrency: built by one thread; used by any, and what they may wait for takes their token.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use assign::{EventSink, Reporter};
+use gate::{Deadline, Gate, ThreadToken};
+use pci_core::mechanism::HostBridge;
+use pci_core::{
+    ConfigSpace, ConfigSpaceBuilder, Express, Function, Identity, LayoutError, Pm, RealTime,
+    Slot as HotPlugSlot, Time,
+};
+use pci_spec::bridge::PRIMARY_BUS;
+use pci_spec::capability::express::PortType;
+use pci_spec::{Bdf, ClassCode};
+use power::{Emulated, Power};
+use reset::{Preserved, Resets};
+use topology::fabric::{Fabric, Place, PlugError, PlugId, Port};
+use topology::{Segment, Snapshot, Topology, TopologyError};
+
+/// How long a scan at the start may take; emulated hardware answers at once.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Vendor ID of the root ports: unregistered, as for the other built-in models.
+const VENDOR: u16 = 0x1234;
+/// Device ID of the root ports: "RP".
+const DEVICE: u16 = 0x5250;
+
+/// Why a machine cannot be built, or a slot's function not be put into it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MachineError {
+    #[error("segment {segment:04x} has slots on more buses than there are places for root ports")]
+    TooManyBuses { segment: u16 },
+    #[error("a root port cannot be made: {0}")]
+    Port(#[from] LayoutError),
+    #[error("{0}")]
+    Plug(#[from] PlugError),
+    #[error("{0}")]
+    Scan(#[from] TopologyError),
+    #[error("{0} does not answer at its address: function 0 of its device is missing")]
+    NotFound(Bdf),
+}
+
+/// See the module's head.
+pub(super) struct Machine {
+    pub(super) topology: Arc<Topology>,
+    pub(super) resets: Resets,
+    pub(super) power: Power,
+    segments: BTreeMap<u16, Wiring>,
+}
+
+/// The hardware of one segment.
+struct Wiring {
+    fabric: Arc<Fabric>,
+    bridge: Arc<HostBridge>,
+    /// By the bus below.
+    ports: BTreeMap<u8, PlugId>,
+    /// What is plugged in, by where it is.
+    plugged: BTreeMap<Bdf, PlugId>,
+}
+
+impl Machine {
+    /// A machine with a place for each of `addresses`, and nothing there yet.
+    pub(super) fn new(
+        token: &mut ThreadToken,
+        addresses: &[Bdf],
+        events: &Arc<dyn EventSink>,
+    ) -> Result<Machine, MachineError> {
+        let time: Arc<dyn Time> = Arc::new(RealTime::default());
+        let topology = Arc::new(Topology::new(Arc::clone(&time)));
+        let mut segments = BTreeMap::new();
+        let mut managed: Vec<Bdf> = addresses.to_vec();
+        for number in addresses.iter().map(|at| at.segment()).collect::<BTreeSet<_>>() {
+            let fabric = Arc::new(Fabric::new(number));
+            let segment = Segment::emulated(&fabric);
+            let bridge = Arc::clone(segment.bridge());
+            topology.add_segment(token, segment, Deadline::after(SCAN_TIMEOUT))?;
+            let mut wiring = Wiring { fabric, bridge, ports: BTreeMap::new(), plugged: BTreeMap::new() };
+            managed.extend(wiring.add_ports(number, addresses, events)?);
+            segments.insert(number, wiring);
+        }
+        let platform = Arc::new(Emulated::managing(managed));
+        let power = Power::new(Arc::clone(&time)).on(platform).preserving(Arc::new(Preserved::default()));
+        let resets = Resets::new(time).with_power(power.clone()).with_topology(Arc::clone(&topology));
+        Ok(Machine { topology, resets, power, segments })
+    }
+
+    /// Puts a function that is being built behind the host bridge of its address.
+    pub(super) fn place(&self, function: Function, at: Bdf) -> Function {
+        match self.segments.get(&at.segment()) {
+            Some(wiring) => function.behind(Arc::clone(&wiring.bridge), at),
+            None => function,
+        }
+    }
+
+    /// Plugs a function in at its address; it is in the topology after the next [`Machine::scan`].
+    pub(super) fn plug(&mut self, function: Arc<Function>, at: Bdf) -> Result<(), MachineError> {
+        let wiring = self.segments.get_mut(&at.segment()).ok_or(MachineError::NotFound(at))?;
+        let [bus, devfn] = at.routing_id().to_be_bytes();
+        let place = match wiring.ports.get(&bus) {
+            Some(port) => Place::Below(*port, devfn),
+            None => Place::Root(devfn),
+        };
+        wiring.plugged.insert(at, wiring.fabric.plug(place, function)?);
+        Ok(())
+    }
+
+    /// Finds everything that was plugged in, and checks that it is where it is to be.
+    pub(super) fn scan(&self, token: &mut ThreadToken, addresses: &[Bdf]) -> Result<(), MachineError> {
+        for number in self.segments.keys() {
+            let scanned = self.topology.rescan(token, *number, Deadline::after(SCAN_TIMEOUT))?;
+            for problem in scanned.problems {
+                tracing::warn!("{problem}");
+            }
+        }
+        let snapshot = self.topology.snapshot(token);
+        match addresses.iter().find(|at| snapshot.function(**at).is_none()) {
+            Some(missing) => Err(MachineError::NotFound(*missing)),
+            None => Ok(()),
+        }
+    }
+
+    /// What there is now.
+    pub(super) fn snapshot(&self, token: &ThreadToken) -> Arc<Snapshot> {
+        self.topology.snapshot(token)
+    }
+
+    /// Takes a slot's function out of the topology and of the hardware. A function refers to its host bridge, and the
+    /// hardware behind that to its functions; this is where the circle is broken, so that the device ends when its last
+    /// user lets go.
+    pub(super) fn unplug(&self, token: &mut ThreadToken, at: Bdf, deadline: Deadline) {
+        if let Err(error) = self.topology.remove(token, at, deadline) {
+            tracing::warn!("{error}");
+        }
+        let Some(wiring) = self.segments.get(&at.segment()) else { return };
+        if let Some(id) = wiring.plugged.get(&at) {
+            drop(wiring.fabric.unplug(*id));
+        }
+    }
+
+    /// Takes out what is left, the root ports.
+    pub(super) fn take_down(&self, token: &mut ThreadToken, deadline: Deadline) {
+        for (number, wiring) in &self.segments {
+            if let Err(error) = self.topology.remove_segment(token, *number, deadline) {
+                tracing::warn!("{error}");
+            }
+            for id in wiring.plugged.values() {
+                drop(wiring.fabric.unplug(*id));
+            }
+        }
+    }
+}
+
+impl Wiring {
+    /// A root port for each bus that has slots; answers where the ports are.
+    fn add_ports(
+        &mut self,
+        segment: u16,
+        addresses: &[Bdf],
+        events: &Arc<dyn EventSink>,
+    ) -> Result<Vec<Bdf>, MachineError> {
+        let here = || addresses.iter().filter(|at| at.segment() == segment);
+        let taken: BTreeSet<u8> = here().filter(|at| at.bus() == 0).map(|at| at.device()).collect();
+        let buses: BTreeSet<u8> = here().map(|at| at.bus()).filter(|bus| *bus != 0).collect();
+        let devices = (1..32_u8).filter(|device| !taken.contains(device));
+        let devices: Vec<u8> = devices.collect();
+        let mut places =
+            (0..8_u8).flat_map(|function| devices.iter().map(move |device| device << 3 | function));
+        let mut made = Vec::new();
+        for bus in buses {
+            let devfn = places.next().ok_or(MachineError::TooManyBuses { segment })?;
+            let at = Bdf::from_routing_id(segment, u16::from(devfn));
+            // A link leads to device 0 alone; more devices beside each other are on a conventional bus.
+            let link = here().all(|at| at.bus() != bus || at.device() == 0);
+            let port = if link { root_port(bus)? } else { conventional_bridge(bus)? };
+            let port = Function::new(at.to_string(), Gate::new(at.to_string()), port, Arc::new(Port));
+            let port = port.observed_by(Reporter::new(Arc::clone(events)));
+            let port = Arc::new(port.behind(Arc::clone(&self.bridge), at));
+            let id = self.fabric.plug(Place::Root(devfn), port)?;
+            self.ports.insert(bus, id);
+            self.plugged.insert(at, id);
+            made.push(at);
+        }
+        Ok(made)
+    }
+}
+
+/// A root port that leads to `bus` alone, with a slot.
+fn root_port(bus: u8) -> Result<Arc<ConfigSpace>, LayoutError> {
+    let slot = HotPlugSlot { number: u16::from(bus), hot_plug: true, surprise: true, present: true };
+    let express = Express { slot: Some(slot), ..Express::port(PortType::RootPort) };
+    programmed(bridge().capability(express), bus)
+}
+
+/// A bridge to `bus` that is no link, so that it has room for 32 devices.
+fn conventional_bridge(bus: u8) -> Result<Arc<ConfigSpace>, LayoutError> {
+    programmed(bridge(), bus)
+}
+
+/// Any device of the root bus may have more bridges beside this one.
+fn bridge() -> ConfigSpaceBuilder {
+    ConfigSpace::bridge_builder(Identity::new(VENDOR, DEVICE, ClassCode::PCI_BRIDGE))
+        .multi_function()
+        .immediate_readiness()
+        .capability(Pm { no_soft_reset: true, immediate_readiness: true, ..Pm::default() })
+}
+
+/// With the bus numbers that firmware would leave there.
+fn programmed(bridge: ConfigSpaceBuilder, bus: u8) -> Result<Arc<ConfigSpace>, LayoutError> {
+    let config = bridge.build()?;
+    // Nothing is asked for while the bridge is nobody's function.
+    let _none = config.write(PRIMARY_BUS, &[0, bus, bus]);
+    Ok(Arc::new(config))
+}
