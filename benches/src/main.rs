@@ -37,11 +37,14 @@ enum What {
     Wire,
     /// NVMe over vfio-user with mapped doorbells against a shared-memory ring.
     Nvme,
-    /// What a pass of the gate costs over no lock at all.
+    /// What the gate costs: accesses, a close, a wake-up, and whether many functions make that dearer.
     Gate,
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
+    /// One process of the wake-up's figure in `gate`.
+    #[command(hide = true)]
+    Wake { blocked: usize },
 }
 
 fn main() -> ExitCode {
@@ -49,7 +52,8 @@ fn main() -> ExitCode {
     let figures = match cli.what {
         What::Wire => wire::run(cli.rounds),
         What::Nvme => nvme::run(cli.rounds),
-        What::Gate => Ok(gate_cost::run(cli.rounds)),
+        What::Gate => gate_cost::run(cli.rounds),
+        What::Wake { blocked } => gate_cost::serve(blocked).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };
     match figures {

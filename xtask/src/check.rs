@@ -18,7 +18,9 @@ fn stages() -> Vec<Stage> {
         stage("test", 240, "cargo", &["test", "--workspace"]),
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
-        loom("3"),
+        loom(),
+        stage("museum", 480, "cargo", &["xtask", "museum"]),
+        stage("tsan", 180, "cargo", &["xtask", "tsan"]),
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
         stage("release", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
@@ -26,16 +28,26 @@ fn stages() -> Vec<Stage> {
     ]
 }
 
-fn loom(preemptions: &str) -> Stage {
+fn loom() -> Stage {
     // A directory of its own: the flag would otherwise throw away every artifact of the ordinary build.
     stage(
         "loom",
-        90,
+        120,
         "cargo",
-        &["test", "--release", "--package", "gate", "--test", "loom", "--target-dir", "target/loom"],
+        &[
+            "test",
+            "--release",
+            "--package",
+            "gate",
+            "--test",
+            "loom",
+            "--test",
+            "loom_locks",
+            "--target-dir",
+            "target/loom",
+        ],
     )
     .env("RUSTFLAGS", "--cfg loom")
-    .env("LOOM_MAX_PREEMPTIONS", preemptions)
 }
 
 /// Runs what CI runs. True if all passed.
@@ -43,11 +55,12 @@ pub(crate) fn check() -> bool {
     run_all(stages())
 }
 
-/// Runs the full counts: half an hour a fuzz target, and loom with one preemption more than CI's.
+/// Runs the full counts: half an hour a fuzz target, every schedule of two threads under loom and of three with three
+/// preemptions, and twenty times as many schedules under shuttle.
 pub(crate) fn deep() -> bool {
     run_all(vec![
         stage("test", 300, "cargo", &["test", "--workspace"]),
-        loom("4"),
+        stage("museum", 4 * 3600, "cargo", &["xtask", "museum", "--full"]),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
         stage("guest", 900, "cargo", &["xtask", "guest"]),
     ])

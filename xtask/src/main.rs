@@ -12,7 +12,9 @@ mod check;
 mod fuzz;
 mod guest;
 mod guest_lab;
+mod museum;
 mod stage;
+mod tsan;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -44,6 +46,10 @@ enum Command {
         #[arg(long)]
         rounds: Option<usize>,
     },
+    /// Run the museum: exhibits, mutants and the design, each under its checker
+    Museum(museum::Options),
+    /// Run the stress tests under ThreadSanitizer; needs the component rust-src
+    Tsan,
     /// Run fuzz targets, all of them if none is named
     Fuzz {
         targets: Vec<String>,
@@ -79,6 +85,8 @@ fn run(command: Command) -> Result<bool, Box<dyn Error>> {
             offences.is_empty()
         }
         Command::Bench { what, json, rounds } => bench::run(&what, json, rounds)?.success(),
+        Command::Museum(options) => museum::command(&options)?,
+        Command::Tsan => tsan::run()?,
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Command::GuestLab(options) => {
             guest_lab::command(&options)?;

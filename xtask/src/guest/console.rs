@@ -7,9 +7,13 @@ use super::GuestError;
 use super::deadline::{Deadline, GUEST};
 use super::lines::Lines;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// The guest's terminal takes lines of up to 4095 bytes.
 const LONGEST_COMMAND: usize = 4000;
+
+/// How long a guest that was nudged gets to show that it has woken before it is nudged again.
+const NUDGE: Duration = Duration::from_secs(2);
 
 /// A connection to the guest's shell.
 #[derive(Debug)]
@@ -55,10 +59,44 @@ impl Console {
     /// [`GuestError::Ended`].
     pub(super) fn run(&mut self, command: &str) -> Result<String, GuestError> {
         let id = self.send(command)?;
+        self.finish(id, command)
+    }
+
+    /// Waits for the end of a command that was sent, and gives its output.
+    ///
+    /// # Errors
+    /// As [`Console::run`].
+    pub(super) fn finish(&mut self, id: u32, command: &str) -> Result<String, GuestError> {
+        self.read_answer(id, command, false)
+    }
+
+    /// As [`Console::finish`], for a command that has put the guest to sleep: input on the line wakes it. What wakes
+    /// it is lost with the state of the sleeping port, so this goes on until the guest says something.
+    ///
+    /// # Errors
+    /// As [`Console::run`].
+    pub(super) fn wake_and_finish(&mut self, id: u32, command: &str) -> Result<String, GuestError> {
+        self.read_answer(id, command, true)
+    }
+
+    fn read_answer(&mut self, id: u32, command: &str, mut asleep: bool) -> Result<String, GuestError> {
         let deadline = Deadline::after(GUEST);
         let mut output = String::new();
         loop {
-            let line = self.lines.next(&deadline, &|| format!("the guest to run `{command}`"))?;
+            let what = || format!("the guest to run `{command}`");
+            let line = if asleep {
+                self.lines.send("\n")?;
+                match self.lines.next(&Deadline::after(NUDGE), &what) {
+                    Err(GuestError::TimedOut { .. }) => {
+                        deadline.left(&what)?;
+                        continue;
+                    }
+                    other => other?,
+                }
+            } else {
+                self.lines.next(&deadline, &what)?
+            };
+            asleep = false;
             if line == "@ready" {
                 return Err(GuestError::Rebooted(command.into()));
             }
@@ -110,6 +148,16 @@ mod tests {
     fn a_reboot_in_the_middle_of_a_command_is_noticed_at_once() {
         let (mut console, _guest) = console("half an\n\n@ready\n");
         assert!(matches!(console.run("fio"), Err(GuestError::Rebooted(command)) if command == "fio"));
+    }
+
+    #[test]
+    fn a_guest_that_sleeps_is_nudged_and_its_answer_read() {
+        let (mut console, mut guest) = console("\n@1 0\n");
+        let id = console.send("echo freeze >/sys/power/state").unwrap();
+        assert_eq!(console.wake_and_finish(id, "echo").unwrap(), "");
+        let mut received = [0; 64];
+        let count = std::io::Read::read(&mut guest, &mut received).unwrap();
+        assert!(received[..count].ends_with(b"state\n\n"), "an empty line follows the command");
     }
 
     #[test]

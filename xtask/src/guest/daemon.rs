@@ -17,7 +17,7 @@ use std::time::Duration;
 const START_OR_STOP: Duration = Duration::from_secs(30);
 
 /// The name of the one slot.
-const SLOT: &str = "disk0";
+pub(super) const SLOT: &str = "disk0";
 
 /// Builds the daemon in release mode and says where it is.
 ///
@@ -47,6 +47,7 @@ fn executable_in(messages: &str) -> Option<PathBuf> {
 pub(super) struct Daemon {
     process: Process,
     socket: PathBuf,
+    control_socket: PathBuf,
 }
 
 /// What the daemon is to serve, and where.
@@ -71,7 +72,8 @@ impl Daemon {
         let log = serve.directory.join("daemon.log");
         let process =
             Process::spawn("portcullis", Command::new(serve.program).arg("serve").arg(&file), &log)?;
-        let mut daemon = Self { process, socket: run_dir.join(SLOT).join("cntrl") };
+        let socket = run_dir.join(SLOT).join("cntrl");
+        let mut daemon = Self { process, socket, control_socket: run_dir.join("control.sock") };
         daemon.wait_for_socket()?;
         Ok(daemon)
     }
@@ -79,6 +81,11 @@ impl Daemon {
     /// The vfio-user socket.
     pub(super) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The socket that answers an operator.
+    pub(super) fn control_socket(&self) -> &Path {
+        &self.control_socket
     }
 
     /// Fails if the daemon has ended.

@@ -6,6 +6,8 @@ const TROUBLE: &[&str] = &[
     "timed out",
     "completion polled",
     "controller is down",
+    "device not ready",
+    "disabling device",
     "controller reset",
     "resetting controller",
     "removing after probe failure",
@@ -25,6 +27,28 @@ const SUBJECTS: &[&str] =
 
 /// What looks like trouble and is not: AER being switched on, and a timer check that a slow emulator fails at boot.
 const HARMLESS: &[&str] = &["aer: enabled with irq", "mp-bios bug: 8254 timer"];
+
+/// The words of a driver that found its controller silent, one message for each time it did something about it.
+const RECOVERIES: &[&str] = &[
+    "timeout, aborting",
+    "timeout, reset controller",
+    "timeout, disable controller",
+    "controller is down; will reset",
+];
+
+/// How often the driver had to recover its controller by itself: an abort of a command, or a reset.
+pub(super) fn recoveries(dmesg: &str) -> usize {
+    dmesg.lines().filter(|line| is_recovery(line)).count()
+}
+
+/// As [`complaints`], without those that tell only that the driver began to recover its controller.
+pub(super) fn complaints_beyond_recovery(dmesg: &str) -> Vec<&str> {
+    complaints(dmesg).into_iter().filter(|line| !is_recovery(line)).collect()
+}
+
+fn is_recovery(line: &str) -> bool {
+    RECOVERIES.iter().any(|words| line.contains(words))
+}
 
 /// The lines of `dmesg` that a healthy disk does not cause.
 pub(super) fn complaints(dmesg: &str) -> Vec<&str> {
@@ -47,6 +71,20 @@ mod tests {
             [34.0] I/O error, dev nvme0n1, sector 0 op 0x0:(READ)\n\
             [35.0] Oops: general protection fault\n";
         assert_eq!(complaints(log).len(), 3);
+    }
+
+    #[test]
+    fn a_recovery_is_counted_and_what_the_driver_could_not_recover_is_still_a_complaint() {
+        let log = "[ 9.0] nvme nvme0: I/O tag 3 (3003) opcode 0x1 (I/O Cmd) QID 1 timeout, aborting req_op:WRITE(1) size:4096\n\
+            [ 9.1] nvme nvme0: Abort status: 0x371\n\
+            [12.0] nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0x10\n";
+        assert_eq!(recoveries(log), 2);
+        assert!(complaints_beyond_recovery(log).is_empty());
+        let lost = format!(
+            "{log}[13.0] nvme nvme0: Disabling device after reset failure: -19\n\
+            [13.1] I/O error, dev nvme0n1, sector 0 op 0x1:(WRITE)\n[33.1] nvme nvme0: I/O tag 1 QID 0 timeout, completion polled\n"
+        );
+        assert_eq!(complaints_beyond_recovery(&lost).len(), 3);
     }
 
     #[test]

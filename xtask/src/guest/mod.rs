@@ -11,11 +11,13 @@
 
 mod address;
 mod console;
+mod control;
 mod daemon;
 mod deadline;
 mod kernel_log;
 mod lines;
 mod lspci;
+mod platform;
 mod process;
 mod qemu;
 mod qmp;
@@ -30,7 +32,7 @@ use report::Report;
 use rig::{Doorbells, Rig};
 use scenarios::Scenario;
 use source::{Interrupt, Source};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Options of `guest`.
@@ -47,6 +49,9 @@ pub(crate) struct Options {
     /// Where the disk comes from
     #[arg(long, default_value = "portcullis")]
     source: Source,
+    /// Use this daemon instead of building the workspace's
+    #[arg(long, value_name = "PROGRAM")]
+    daemon: Option<PathBuf>,
     /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
@@ -107,7 +112,7 @@ pub(crate) fn command(options: &Options) -> Result<bool, GuestError> {
         return Err(GuestError::Check(format!("{} has no {mode} interrupts", options.source)));
     }
     let program = match options.source {
-        Source::Portcullis => Some(daemon::build()?),
+        Source::Portcullis => Some(options.daemon.clone().map_or_else(daemon::build, Ok)?),
         Source::QemuNvme => None,
     };
     let mut reports = Vec::new();

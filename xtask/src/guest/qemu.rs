@@ -1,6 +1,7 @@
 //! QEMU's command line and its process.
 
 use super::deadline::{Deadline, GUEST};
+use super::platform::Platform;
 use super::process::Process;
 use super::{During, GuestError, lines};
 use crate::guest_lab::Lab;
@@ -19,6 +20,8 @@ pub(super) struct Machine<'a> {
     pub(super) directory: &'a Path,
     /// Distinguishes the logs of the machines that one scenario starts.
     pub(super) number: u32,
+    /// What it has around the device.
+    pub(super) platform: Platform,
     /// Added to the kernel's command line, with a leading space.
     pub(super) kernel_arguments: &'a str,
     /// Added to QEMU's command line: the device under test.
@@ -66,13 +69,15 @@ impl Machine<'_> {
         // vfio-user needs memory that another process can map.
         qemu.args(["-object", "memory-backend-memfd,id=mem0,size=512M,share=on"]);
         qemu.arg("-kernel").arg(self.lab.kernel()).arg("-initrd").arg(self.lab.initrd());
-        qemu.arg("-append").arg(format!("console=ttyS0 loglevel=5 panic=-1{}", self.kernel_arguments));
+        let (platform, device) = (self.platform.kernel_arguments(), self.kernel_arguments);
+        qemu.arg("-append").arg(format!("console=ttyS0 loglevel=5 panic=-1{platform}{device}"));
         let log = |name: &str| path(name).with_extension("log").display().to_string();
         qemu.arg("-chardev").arg(format!("file,id=kernel,path={}", log("kernel")));
         let (socket, shell) = (console_path.display(), log("shell"));
         qemu.arg("-chardev").arg(format!("socket,id=console,path={socket},logfile={shell}"));
         qemu.args(["-serial", "chardev:kernel", "-serial", "chardev:console"]);
         qemu.arg("-qmp").arg(format!("unix:{}", qmp_path.display()));
+        qemu.args(self.platform.qemu_arguments());
         qemu.args(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=1,slot=1,addr=2.0"]);
         qemu.args(&self.device);
 

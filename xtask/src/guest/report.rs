@@ -3,7 +3,7 @@
 use super::rig::Rig;
 use super::scenarios::Scenario;
 use super::source::{Interrupt, Source};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,7 @@ pub(super) struct Report {
     irq: Interrupt,
     source: Source,
     took: Duration,
+    facts: Vec<(String, Value)>,
     error: Option<String>,
     logs: Option<PathBuf>,
 }
@@ -21,8 +22,8 @@ pub(super) struct Report {
 impl Report {
     /// The outcome of a run of `scenario` on `rig`; `error` if it failed.
     pub(super) fn new(scenario: Scenario, rig: &Rig, took: Duration, error: Option<String>) -> Self {
-        let (irq, source) = (rig.irq(), rig.source());
-        Self { scenario, irq, source, took, error, logs: None }
+        let (irq, source, facts) = (rig.irq(), rig.source(), rig.facts().to_vec());
+        Self { scenario, irq, source, took, facts, error, logs: None }
     }
 
     /// Adds where the logs of a failure are.
@@ -35,7 +36,7 @@ impl Report {
         self.error.is_none()
     }
 
-    /// One line of JSON; `error` and `logs` only for a failure.
+    /// One line of JSON; `facts` only if the scenario found any, `error` and `logs` only for a failure.
     pub(super) fn json(&self) -> String {
         let mut object = json!({
             "scenario": self.scenario.to_string(),
@@ -44,6 +45,9 @@ impl Report {
             "passed": self.passed(),
             "seconds": (self.took.as_secs_f64() * 10.0).round() / 10.0,
         });
+        if !self.facts.is_empty() {
+            object["facts"] = self.facts.iter().map(|(name, value)| json!({ name: value })).collect();
+        }
         if let Some(error) = &self.error {
             object["error"] = json!(error);
         }

@@ -1,11 +1,14 @@
 //! What one run of a scenario stands on: a working directory, a disk, the daemon, and the machines it starts.
 
+use super::control::Control;
 use super::daemon::{Daemon, Serve};
+use super::platform::Platform;
 use super::qemu::{self, Machine};
 use super::source::{Interrupt, Source};
 use super::vm::Vm;
 use super::{During, GuestError};
 use crate::guest_lab::Lab;
+use serde_json::Value;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,6 +47,8 @@ pub(super) struct Rig<'a> {
     daemon: Option<Daemon>,
     machines: u32,
     started: Instant,
+    /// What the scenario found out beside passing or failing.
+    facts: Vec<(String, Value)>,
     // Last, so that the daemon ends before its directory goes.
     directory: TempDir,
 }
@@ -56,7 +61,8 @@ impl<'a> Rig<'a> {
     pub(super) fn new(lab: &'a Lab, source: Source, irq: Interrupt) -> Result<Self, GuestError> {
         let directory = tempfile::Builder::new().prefix("guest-").tempdir();
         let directory = directory.during(|| "make a temporary directory".into())?;
-        let rig = Self { lab, source, irq, daemon: None, machines: 0, started: Instant::now(), directory };
+        let (started, facts) = (Instant::now(), Vec::new());
+        let rig = Self { lab, source, irq, daemon: None, machines: 0, started, facts, directory };
         let disk = rig.disk();
         let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
         sized.during(|| format!("create {}", disk.display()))?;
@@ -89,11 +95,39 @@ impl<'a> Rig<'a> {
         eprintln!("[{} {:6.1} s] {what}", self.irq, self.started.elapsed().as_secs_f64());
     }
 
+    /// Tells the reader what the scenario found out, and keeps it for the report.
+    pub(super) fn fact(&mut self, name: &str, value: impl Into<Value>) {
+        let value = value.into();
+        self.progress(&format!("{name}: {value}"));
+        self.facts.push((name.to_owned(), value));
+    }
+
+    /// What the scenario has found out so far.
+    pub(super) fn facts(&self) -> &[(String, Value)] {
+        &self.facts
+    }
+
+    /// A connection to the daemon's control socket; nothing when the disk comes from somewhere else.
+    ///
+    /// # Errors
+    /// As [`Control::connect`].
+    pub(super) fn control(&self) -> Result<Option<Control>, GuestError> {
+        self.daemon.as_ref().map(|daemon| Control::connect(daemon.control_socket())).transpose()
+    }
+
     /// Boots a machine on the disk and waits until its guest has found it.
     ///
     /// # Errors
     /// What starting QEMU and waiting for the guest can give; [`GuestError::Daemon`] when the daemon has ended.
     pub(super) fn boot(&mut self) -> Result<Vm, GuestError> {
+        self.boot_on(Platform::Plain)
+    }
+
+    /// As [`Rig::boot`], on another platform.
+    ///
+    /// # Errors
+    /// As [`Rig::boot`].
+    pub(super) fn boot_on(&mut self, platform: Platform) -> Result<Vm, GuestError> {
         self.machines += 1;
         self.progress(&format!("boot machine {}", self.machines));
         let socket = match &mut self.daemon {
@@ -107,6 +141,7 @@ impl<'a> Rig<'a> {
             lab: self.lab,
             directory: self.directory.path(),
             number: self.machines,
+            platform,
             kernel_arguments: self.source.kernel_arguments(self.irq),
             device: self.source.qemu_arguments(&self.disk(), &socket),
         })

@@ -69,6 +69,13 @@ impl Source {
         self == Self::Portcullis
     }
 
+    /// Whether the guest's addresses of the BARs survive a reset that the guest's kernel knows nothing of. QEMU keeps
+    /// those of a vfio device by itself. A device of its own loses them, as a real function does: nothing in the guest
+    /// writes them again, so its driver finds no controller at the old address and gives up.
+    pub(super) fn keeps_bars(self) -> bool {
+        self == Self::Portcullis
+    }
+
     /// What the guest's kernel must be told: QEMU's device cannot be made without MSI-X, so the guest must not use it.
     pub(super) fn kernel_arguments(self, irq: Interrupt) -> &'static str {
         if self == Self::QemuNvme && irq == Interrupt::Intx { " pci=nomsi" } else { "" }

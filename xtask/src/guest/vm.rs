@@ -38,6 +38,30 @@ impl Vm {
         self.console.run(command)
     }
 
+    /// Starts a command that puts the guest to sleep; [`Vm::wake`] ends it.
+    ///
+    /// # Errors
+    /// As [`Console::send`].
+    pub(super) fn sleep(&mut self, command: &str) -> Result<u32, GuestError> {
+        self.console.send(command)
+    }
+
+    /// Wakes the guest that the command `id` has put to sleep, and gives the command's output.
+    ///
+    /// # Errors
+    /// As [`Console::run`].
+    pub(super) fn wake(&mut self, id: u32, command: &str) -> Result<String, GuestError> {
+        self.console.wake_and_finish(id, command)
+    }
+
+    /// The guest's kernel messages since its boot or the last call, which are then forgotten.
+    ///
+    /// # Errors
+    /// As [`Console::run`].
+    pub(super) fn take_kernel_log(&mut self) -> Result<String, GuestError> {
+        self.run("dmesg -c")
+    }
+
     /// Makes the guest restart through its own shutdown of the device, and waits until it is back.
     ///
     /// # Errors

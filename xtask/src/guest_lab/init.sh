@@ -14,6 +14,8 @@ exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty 115200 -echo -onlcr
 printf '\n@ready\n'
 while read -r id line; do
+    # An empty line only wakes a guest that sleeps.
+    test -n "$id" || continue
     (eval "$line") </dev/null 2>&1
     printf '\n@%s %s\n' "$id" "$?"
 done

@@ -2,6 +2,7 @@
 
 mod disk;
 mod file_system;
+mod power;
 mod reboot;
 mod restart;
 
@@ -18,6 +19,8 @@ pub(super) enum Scenario {
     Reboot,
     /// QEMU leaves, a new machine attaches to the same server; the data is still there
     Restart,
+    /// Reset the function and send it to sleep in every way that the guest has, while it writes and verifies
+    Power,
 }
 
 impl fmt::Display for Scenario {
@@ -26,6 +29,7 @@ impl fmt::Display for Scenario {
             Self::Disk => "disk",
             Self::Reboot => "reboot",
             Self::Restart => "restart",
+            Self::Power => "power",
         })
     }
 }
@@ -33,7 +37,7 @@ impl fmt::Display for Scenario {
 impl Scenario {
     /// Every scenario, in the order to run them.
     pub(super) fn all() -> &'static [Self] {
-        &[Self::Disk, Self::Reboot, Self::Restart]
+        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power]
     }
 
     /// Runs the scenario to its end.
@@ -46,6 +50,7 @@ impl Scenario {
             Self::Disk => disk::run(rig),
             Self::Reboot => reboot::run(rig),
             Self::Restart => restart::run(rig),
+            Self::Power => power::run(rig),
         }
     }
 }
