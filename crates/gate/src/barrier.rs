@@ -6,8 +6,8 @@
 //! closer's half. Without it (old kernel, seccomp) both halves are `SeqCst` fences, at about 14 ns for the reader.
 //! loom, shuttle and Miri know no membarrier and always get fences.
 //!
-//! The choice is made once per process, before the first [`crate::ThreadToken`] exists, and never changes: readers and
-//! closers must agree.
+//! The choice is made once per process, before the first [`crate::ThreadToken`] or [`crate::Gate`] exists, and never
+//! changes: readers and closers must agree.
 #![allow(unsafe_code)] // The membarrier system call; it takes no pointers.
 
 /// How readers and closers order their stores and loads.
@@ -32,6 +32,12 @@ mod model {
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     }
 
+    /// As [`light`].
+    #[inline]
+    pub(crate) fn swift() {
+        light();
+    }
+
     /// The closer's half: between the store of the gate's state and the load of the slots.
     pub fn heavy() {
         light();
@@ -47,6 +53,8 @@ mod model {
         wanted == Strategy::Fences
     }
 }
+#[cfg(any(loom, shuttle, miri))]
+pub(crate) use model::swift;
 #[cfg(any(loom, shuttle, miri))]
 pub use model::{choose, heavy, light, strategy};
 
@@ -68,6 +76,14 @@ mod native {
         } else {
             fence(Ordering::SeqCst);
         }
+    }
+
+    /// The reader's half where nobody asks for the strategy: right with membarrier. Without it every gate's word carries
+    /// a mark (`Word::needs_fences`), so that what is loaded next is not what the reader hopes for, and it takes
+    /// the way on which [`light`] stands.
+    #[inline]
+    pub(crate) fn swift() {
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// The closer's half: between the store of the gate's state and the load of the slots.
@@ -120,5 +136,7 @@ mod native {
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
     }
 }
+#[cfg(not(any(loom, shuttle, miri)))]
+pub(crate) use native::swift;
 #[cfg(not(any(loom, shuttle, miri)))]
 pub use native::{choose, heavy, light, strategy};

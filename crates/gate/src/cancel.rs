@@ -107,7 +107,11 @@ pub(crate) fn at_gate(token: &ThreadToken, shared: &Arc<Shared>) -> Cancellable 
 }
 
 /// Call before the place's lock is taken.
+///
+/// Here, and not only in the wait, a thread is told that it may not wait: it has joined no queue and is counted nowhere
+/// yet, so nobody depends on a thread that panics. And it is told whether or not it has to wait this time.
 pub(crate) fn at(token: &ThreadToken, place: impl FnOnce() -> Place) -> Cancellable {
+    token.check_holds_nothing();
     let state = token.cancel_state().clone();
     if let Some(state) = &state {
         *state.place.lock() = Some(place());

@@ -6,7 +6,7 @@ use crate::state::{LongScope, Owner, Shared, Wakeups};
 use crate::sync::Arc;
 use crate::word::Status;
 use crate::{
-    Busy, CloseError, Deadline, GateOwner, GateState, GateStatus, Handle, Quiesced, Reason, Retired,
+    Busy, CloseError, Deadline, Epoch, GateOwner, GateState, GateStatus, Handle, Quiesced, Reason, Retired,
     ShortQuiesced, ThreadToken, barrier, cancel, trial, waits,
 };
 
@@ -92,35 +92,12 @@ impl Gate {
     /// Refuses entries from now on, also those that wait. Passes inside stay; nothing is waited for, so this may be called
     /// with passes held. False if the gate is frozen already (and no closer is in) or gone.
     pub fn freeze(&self) -> bool {
-        let mut core = self.0.core.lock();
-        let again = core.frozen && (core.owner.is_none() || core.frozen_under_owner);
-        if core.gone || again {
-            return false;
-        }
-        core.frozen = true;
-        core.frozen_under_owner = core.owner.is_some();
-        core.since = Stamp::now();
-        self.0.publish(&core);
-        drop(core);
-        self.0.notify_waiters();
-        true
+        self.0.freeze(None)
     }
 
     /// Ends a freeze. False if the gate is not frozen or gone. A closer that is in keeps the gate closed.
     pub fn thaw(&self) -> bool {
-        let mut core = self.0.core.lock();
-        if core.gone || !core.frozen {
-            return false;
-        }
-        core.frozen = false;
-        core.frozen_under_owner = false;
-        core.since = Stamp::now();
-        self.0.publish(&core);
-        let wakeups = core.wakeups();
-        drop(core);
-        self.0.notify_waiters();
-        wakeups.call();
-        true
+        self.0.thaw(None)
     }
 
     /// Ends the epoch: publishes *gone* at once, wakes every waiter, then waits for what is inside.
@@ -128,9 +105,22 @@ impl Gate {
     /// What is still inside at the deadline is an orphan: it keeps its memory, and no handle of the epoch enters again. A
     /// gate that is gone already is only drained.
     pub fn retire(&self, token: &mut ThreadToken, deadline: Deadline) -> Retired {
+        self.retire_in(None, token, deadline)
+    }
+
+    /// As [`Gate::retire`], but only if the gate is in the epoch of `handle`: if that has ended, also if another device is
+    /// in its place by now, nothing happens.
+    pub fn retire_epoch_of(&self, handle: &Handle, token: &mut ThreadToken, deadline: Deadline) -> Retired {
+        self.retire_in(Some(handle.epoch()), token, deadline)
+    }
+
+    fn retire_in(&self, only: Option<Epoch>, token: &mut ThreadToken, deadline: Deadline) -> Retired {
         let shared = &*self.0;
         let _cancellable = cancel::at_gate(token, &self.0);
         let mut core = shared.core.lock();
+        if !core.is_in(only) {
+            return Retired::default();
+        }
         core.retiring += 1;
         let mut wakeups = Wakeups::default();
         if !core.gone {

@@ -45,7 +45,10 @@ impl Handle {
         };
         match place {
             Ok(place) => Ok(Pass::new(&self.shared, token, place, self.expected, kind)),
-            Err(word) => Err(self.refuse(word)),
+            Err(word) => {
+                self.count_refusal(word);
+                Err(word.refusal(self.epoch()))
+            }
         }
     }
 
@@ -82,6 +85,17 @@ impl Handle {
         Ok(pass.long(kind, what))
     }
 
+    /// As [`Gate::freeze`](crate::Gate::freeze), of the device that the handle was made for: false once that was removed,
+    /// also if another one is in its place.
+    pub fn freeze(&self) -> bool {
+        self.shared.freeze(Some(self.epoch()))
+    }
+
+    /// As [`Gate::thaw`](crate::Gate::thaw), of the device that the handle was made for.
+    pub fn thaw(&self) -> bool {
+        self.shared.thaw(Some(self.epoch()))
+    }
+
     /// Has `wake` called whenever the gate reopens, thaws or retires, until the subscription is dropped.
     pub fn subscribe(&self, wake: std::sync::Arc<dyn Wake>) -> Subscription {
         Subscription::new(self.shared.clone(), wake)
@@ -95,7 +109,7 @@ impl Handle {
             return None;
         }
         slot.occupy(self.shared.address());
-        barrier::light();
+        barrier::swift();
         if self.shared.word() == self.expected {
             return Some(Place::Slot(slot));
         }
@@ -111,7 +125,7 @@ impl Handle {
         if word.admits(self.epoch()) {
             let place = Place::take(token, &self.shared);
             barrier::light();
-            if self.shared.word() == self.expected {
+            if self.shared.word().without_mark() == self.expected {
                 return Ok(place);
             }
             place.leave(&self.shared, self.expected);
@@ -122,8 +136,14 @@ impl Handle {
         core.admit(self.epoch()).map(|()| Place::take(token, &self.shared))
     }
 
+    /// Counts a refusal, and leaves it to the caller to make one: handed back through memory, it would keep the pass of the
+    /// other answer in memory too, which costs five stores.
     #[cold]
     #[inline(never)]
+    fn count_refusal(&self, word: Word) {
+        let _refusal = self.shared.count_refusal(word.refusal(self.epoch()));
+    }
+
     fn refuse(&self, word: Word) -> Refusal {
         self.shared.count_refusal(word.refusal(self.epoch()))
     }

@@ -37,6 +37,7 @@ mod clock;
 mod close;
 mod closed;
 mod deadline;
+mod freeze;
 mod gate;
 mod handle;
 mod held;

@@ -40,7 +40,7 @@ impl Place {
             Place::Slot(slot) => slot.vacate(),
             Place::Counted => shared.remove_counted(),
         }
-        barrier::light();
+        barrier::swift();
         let word = shared.word();
         if word != expected {
             shared.left_while_closed(word);

@@ -92,6 +92,14 @@ impl<T> Node<T> {
         std::ptr::from_ref(self).addr()
     }
 
+    /// The names of its readers, as far as their threads are known.
+    fn readers(&self) -> Vec<String> {
+        let mut readers = thread::threads_inside(self.address());
+        let counted = self.counted.load(Ordering::Relaxed);
+        readers.extend((0..counted).map(|_| "a thread with deeply nested passes".to_owned()));
+        readers
+    }
+
     /// Call under the lock, after another node was made current and the heavy barrier passed.
     fn is_read(&self) -> bool {
         self.counted.load(Ordering::Acquire) != 0 || thread::any_inside(self.address())
@@ -178,7 +186,7 @@ impl<T> Inner<T> {
             if expired {
                 mark(&mut nodes, old, Used::Abandoned);
                 drop(nodes);
-                return Err(StillRead { readers: thread::threads_inside(old.address()) });
+                return Err(StillRead { readers: old.readers() });
             }
             shown.get_or_insert_with(|| Waiting::for_readers(token, old.address()));
             (nodes, expired) = cancel::wait(&self.left, nodes, token, deadline);

@@ -10,7 +10,7 @@ use crate::long::LongTable;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::trial::Trial;
 use crate::word::{Status, Word};
-use crate::{Epoch, Inside, InsideKind, Reason, Refusal, Refused, ThreadToken, Wake, thread};
+use crate::{Epoch, Inside, InsideKind, Reason, Refusal, Refused, ThreadToken, Wake, barrier, thread};
 use std::collections::VecDeque;
 use std::sync::Arc as StdArc;
 
@@ -148,7 +148,7 @@ impl Core {
 
     /// What readers must see now. An owner of a frozen gate shows as frozen: both keep everybody out.
     pub(crate) fn word(&self) -> Word {
-        let word = Word::new(self.epoch, self.status(), self.is_draining());
+        let word = Word::new(self.epoch, self.status(), self.is_draining()).marked();
         if self.owner.as_ref().is_some_and(|owner| owner.trial.is_some()) { word.trial() } else { word }
     }
 
@@ -254,6 +254,12 @@ impl Shared {
     #[cold]
     #[inline(never)]
     pub(crate) fn left_while_closed(&self, word: Word) {
+        let word = if word.needs_fences() {
+            barrier::light();
+            self.word()
+        } else {
+            word
+        };
         if word.has_drain() {
             drop(self.core.lock());
             self.drained.notify_all();

@@ -267,6 +267,11 @@ impl ThreadToken {
     /// # Panics
     /// If this thread is inside a gate or holds a lock, in builds with debug assertions.
     pub fn assert_holds_nothing(&mut self) {
+        self.check_holds_nothing();
+    }
+
+    /// The same, for who has no `&mut` at the moment.
+    pub(crate) fn check_holds_nothing(&self) {
         debug_assert!(self.record.slots.iter().all(Slot::is_free), "a thread waits while inside a gate");
         lock::assert_no_locks();
     }

@@ -5,10 +5,13 @@
 //! bit  2..5   reason, if blocked
 //! bit  5      DRAIN: a closer waits for accesses to leave; whoever leaves wakes it
 //! bit  6      TRIAL: the closer is only trying; an access looks under the lock before it believes a refusal
+//! bit  7      FENCES: this process has no membarrier; whoever loads this takes the way with fences
 //! bit  8..64  epoch
 //! ```
 //! An open gate's word is its epoch shifted left by 8 and nothing else, which is what a [`crate::Handle`] compares with.
+//! Where readers need fences the mark makes that compare fail, so the fast path asks for no strategy.
 
+use crate::barrier::{self, Strategy};
 use crate::{Reason, Refusal};
 use std::fmt;
 
@@ -50,6 +53,7 @@ const REASON_SHIFT: u32 = 2;
 const REASON_MASK: u64 = 0b111;
 const DRAIN: u64 = 1 << 5;
 const TRIAL: u64 = 1 << 6;
+const FENCES: u64 = 1 << 7;
 const EPOCH_SHIFT: u32 = 8;
 
 /// A loaded or to-be-stored state word.
@@ -70,6 +74,24 @@ impl Word {
             Status::Gone => 3,
         };
         Word(Word::open(epoch).0 | bits | if drain { DRAIN } else { 0 })
+    }
+
+    /// The word as it is stored: with the mark if readers of this process need fences.
+    pub(crate) fn marked(self) -> Word {
+        // Under a checker the fast path has real fences.
+        let checked = cfg!(any(loom, shuttle, miri));
+        let fences = !checked && barrier::strategy() == Strategy::Fences;
+        Word(self.0 | if fences { FENCES } else { 0 })
+    }
+
+    /// What a handle compares with, after a [`barrier::light`].
+    pub(crate) fn without_mark(self) -> Word {
+        Word(self.0 & !FENCES)
+    }
+
+    /// What was loaded behind [`barrier::swift`] alone cannot be believed.
+    pub(crate) fn needs_fences(self) -> bool {
+        self.0 & FENCES != 0
     }
 
     /// The word during a trial.
@@ -104,6 +126,7 @@ impl Word {
     }
 
     /// Why an access of `handle`'s epoch may not enter; ask only of a word that does not admit it.
+    #[inline]
     pub(crate) fn refusal(self, handle: Epoch) -> Refusal {
         match self.status() {
             Status::Gone => Refusal::Gone,
@@ -148,6 +171,7 @@ mod tests {
         let open = Word::open(Epoch(7));
         assert_eq!(Word::new(Epoch(7), Status::Open, false), open);
         for other in [
+            Word(open.0 | FENCES),
             Word::new(Epoch(7), Status::Open, true),
             open.trial(),
             Word::new(Epoch(8), Status::Open, false),

@@ -85,6 +85,60 @@ fn a_parked_gate_that_was_removed_is_an_orphan_and_gone_also_in_the_next_epoch()
 }
 
 #[test]
+fn a_thaw_by_the_closer_of_a_former_device_says_that_it_came_too_late() {
+    // Law 5
+    let gate = Gate::new("f");
+    gate.freeze();
+    let (is_closed, closed) = std::sync::mpsc::channel();
+    let (renewed, go_on) = std::sync::mpsc::channel::<()>();
+    let closer = named("closer", {
+        let gate = gate.clone();
+        move |token| {
+            let quiesced = gate.close(token, Reason::Recovery, now()).unwrap();
+            is_closed.send(()).unwrap();
+            let _ = go_on.recv();
+            quiesced.thaw()
+        }
+    });
+    closed.recv().unwrap();
+    let mut token = ThreadToken::at_thread_entry();
+    assert_eq!(gate.retire(&mut token, now()).orphans.len(), 1);
+    assert!(gate.renew().is_some());
+    drop(renewed);
+    assert!(!closer.join().unwrap(), "that device was retired");
+    assert_eq!(gate.status().state, GateState::Open);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_thread_that_may_not_wait_is_told_before_anybody_depends_on_it() {
+    let gate = Gate::new("f");
+    let handle = gate.handle();
+    let mut token = ThreadToken::at_thread_entry();
+    let closed = gate.try_close(&token, Reason::Reset).unwrap().park();
+    for turn in 0..3 {
+        let (gate, handle) = (gate.clone(), gate.handle());
+        let ended = named("forgetful", move |token| {
+            let other = Gate::new("g").handle();
+            std::mem::forget(other.try_enter(token, CONFIG).unwrap());
+            match turn {
+                0 => drop(handle.enter(token, CONFIG, ahead())),
+                1 => drop(gate.close(token, Reason::Reset, ahead())),
+                _ => drop(gate.retire(token, ahead())),
+            }
+        });
+        assert!(ended.join().is_err(), "it panicked");
+    }
+    let status = gate.status();
+    assert_eq!((status.waiting_accesses, status.waiting_closers), (0, 0));
+    drop(closed);
+    assert!(handle.enter(&mut token, CONFIG, now()).is_ok());
+    assert!(gate.close(&mut token, Reason::Reset, now()).is_ok(), "nobody is waited for who has gone");
+    assert!(gate.retire(&mut token, now()).orphans.is_empty());
+    assert!(gate.renew().is_some(), "no removal is left over");
+}
+
+#[test]
 fn a_gate_shows_its_owner_and_who_waits_by_name() {
     // CFG-I5: owner-tracked.
     let gate = Gate::new("f");
@@ -250,6 +304,64 @@ fn a_reader_that_outlives_the_deadline_is_named_and_drops_the_old_value() {
     );
     drop(leave);
     assert_eq!(reader.join().unwrap(), 0, "not dropped while it was read");
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+/// Reads `value` on a thread of its own, with all slots of that thread taken if `counted`, until it is told to leave.
+fn reads(
+    name: &str,
+    value: &Arc<Published<Counted>>,
+    counted: bool,
+) -> (thread::JoinHandle<()>, std::sync::mpsc::Sender<()>) {
+    let (value, handle) = (value.clone(), Gate::new("f").handle());
+    let (is_inside, inside) = std::sync::mpsc::channel();
+    let (leave, told) = std::sync::mpsc::channel::<()>();
+    let reader = named(name, move |token| {
+        let token = &*token;
+        // More than a thread has slots.
+        let passes: Vec<_> = (0..if counted { 8 } else { 0 })
+            .map(|_| handle.try_enter(token, CONFIG).expect("the gate is open"))
+            .collect();
+        let reading = value.read(token);
+        is_inside.send(()).expect("somebody listens");
+        let _ = told.recv();
+        drop(reading);
+        drop(passes);
+    });
+    inside.recv().expect("it gets in");
+    (reader, leave)
+}
+
+#[test]
+fn a_value_whose_replacement_gave_up_is_dropped_by_its_last_reader_and_not_before() {
+    // Law 6
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let value = Arc::new(Published::new(Counted(dropped.clone())));
+    let (one, other) = (reads("one", &value, false), reads("other", &value, false));
+    let mut token = ThreadToken::at_thread_entry();
+    assert!(value.replace(&mut token, Counted(Arc::default()), now()).is_err());
+    // Takes a free node, if there is one.
+    assert!(value.replace(&mut token, Counted(Arc::default()), ahead()).is_ok());
+    assert_eq!(dropped.load(Ordering::SeqCst), 0, "two read it");
+    drop(one.1);
+    one.0.join().unwrap();
+    assert_eq!(dropped.load(Ordering::SeqCst), 0, "one reads it");
+    drop(other.1);
+    other.0.join().unwrap();
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_reader_beyond_the_slots_of_its_thread_keeps_the_value_and_is_named() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let value = Arc::new(Published::new(Counted(dropped.clone())));
+    let (reader, leave) = reads("reader", &value, true);
+    let mut token = ThreadToken::at_thread_entry();
+    let missed = value.replace(&mut token, Counted(Arc::default()), now()).err().unwrap();
+    assert_eq!(missed.to_string(), "the old value is still read by a thread with deeply nested passes");
+    assert_eq!(dropped.load(Ordering::SeqCst), 0, "not dropped while it is read");
+    drop(leave);
+    reader.join().unwrap();
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
 }
 

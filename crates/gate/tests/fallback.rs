@@ -34,6 +34,28 @@ fn readers_never_see_half_a_replacement_with_fences_in_place_of_membarrier() {
     });
 }
 
+/// A word with the mark (bit 7) never equals what a handle hopes for, so no reader stays on the way without a fence.
+#[test]
+fn every_word_carries_the_mark_that_sends_readers_to_the_fences() {
+    assert!(barrier::choose(barrier::Strategy::Fences));
+    let gate = Gate::new("f");
+    let mut token = ThreadToken::at_thread_entry();
+    let word = || {
+        let shown = format!("{gate:?}");
+        let number = shown.split("Word(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+        number.parse::<u64>().unwrap()
+    };
+    assert_eq!(word() & 1 << 7, 1 << 7, "open");
+    let deadline = Deadline::after(Duration::from_secs(30));
+    let quiesced = gate.close(&mut token, Reason::Reset, deadline).unwrap();
+    assert_eq!(word() & 1 << 7, 1 << 7, "blocked");
+    drop(quiesced);
+    gate.freeze();
+    assert_eq!(word() & 1 << 7, 1 << 7, "frozen");
+    gate.thaw();
+    assert!(gate.handle().try_enter(&token, AccessKind::Dma).is_ok());
+}
+
 #[test]
 fn the_choice_cannot_be_changed_later() {
     assert!(barrier::choose(barrier::Strategy::Fences));

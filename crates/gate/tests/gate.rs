@@ -505,3 +505,22 @@ fn waking_one_gate_wakes_no_waiter_of_another() {
     drop(other);
     assert!(readers.into_iter().all(|reader| reader.join().unwrap()));
 }
+
+#[test]
+fn who_freezes_or_retires_one_device_never_hits_the_next_in_its_place() {
+    // Law 5
+    let token = &mut ThreadToken::at_thread_entry();
+    let gate = Gate::new("slot");
+    let old = gate.handle();
+    assert!(old.freeze() && !old.freeze());
+    assert!(old.thaw() && !old.thaw());
+    assert!(gate.retire(token, ahead()).orphans.is_empty());
+    let new = gate.renew().unwrap();
+    assert!(!old.freeze());
+    assert!(gate.retire_epoch_of(&old, token, ahead()).orphans.is_empty());
+    assert!(new.try_enter(token, AccessKind::Config).is_ok(), "the next device works");
+    assert!(new.freeze() && !old.thaw());
+    assert_eq!(new.try_enter(token, AccessKind::Config).err(), Some(Refusal::Frozen));
+    assert!(gate.retire_epoch_of(&new, token, ahead()).orphans.is_empty());
+    assert_eq!(new.try_enter(token, AccessKind::Config).err(), Some(Refusal::Gone));
+}

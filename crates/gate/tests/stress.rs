@@ -43,9 +43,13 @@ impl Device {
     }
 }
 
+/// The sanitizer knows no membarrier. The first gate or token makes the choice, so each test begins with this.
+fn with_fences() {
+    assert!(barrier::choose(barrier::Strategy::Fences), "another choice was made in this process");
+}
+
 /// Runs `close` for [`ROUNDS`] rounds beside `readers`, which run until it has ended.
 fn beside(readers: &[&(dyn Fn(&mut ThreadToken) + Sync)], mut close: impl FnMut(&mut ThreadToken)) {
-    assert!(barrier::choose(barrier::Strategy::Fences), "another choice was made in this process");
     let (stop, turns) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for reader in readers {
@@ -71,6 +75,7 @@ fn beside(readers: &[&(dyn Fn(&mut ThreadToken) + Sync)], mut close: impl FnMut(
 
 #[test]
 fn accesses_and_resets_are_ordered() {
+    with_fences();
     let (gate, device) = (Gate::new("f"), Device::new());
     let handle = gate.handle();
     let short = |token: &mut ThreadToken| {
@@ -90,6 +95,7 @@ fn accesses_and_resets_are_ordered() {
 
 #[test]
 fn nested_and_long_accesses_and_resets_are_ordered() {
+    with_fences();
     let (gate, other, device) = (Gate::new("f"), Gate::new("g"), Device::new());
     let (handle, outer) = (gate.handle(), other.handle());
     let nested = |token: &mut ThreadToken| {
@@ -111,6 +117,7 @@ fn nested_and_long_accesses_and_resets_are_ordered() {
 
 #[test]
 fn attempts_to_close_and_accesses_are_ordered() {
+    with_fences();
     let (gate, device) = (Gate::new("f"), Device::new());
     let handle = gate.handle();
     let access = |token: &mut ThreadToken| {
@@ -127,6 +134,7 @@ fn attempts_to_close_and_accesses_are_ordered() {
 
 #[test]
 fn a_removed_device_and_the_next_one_are_ordered() {
+    with_fences();
     let (gate, device) = (Gate::new("f"), Device::new());
     let access = |token: &mut ThreadToken| {
         let handle = gate.handle();
@@ -143,6 +151,7 @@ fn a_removed_device_and_the_next_one_are_ordered() {
 
 #[test]
 fn a_cell_and_its_replacements_are_ordered() {
+    with_fences();
     let gate = Gate::new("f");
     let (handle, cell) = (gate.handle(), GateCell::new(&gate, vec![0_u64; 8]));
     let read = |token: &mut ThreadToken| {
@@ -161,6 +170,7 @@ fn a_cell_and_its_replacements_are_ordered() {
 
 #[test]
 fn a_published_value_and_its_replacements_are_ordered() {
+    with_fences();
     let published = Published::new(vec![0_u64; 8]);
     let read = |token: &mut ThreadToken| {
         let value = published.read(token);
@@ -170,5 +180,16 @@ fn a_published_value_and_its_replacements_are_ordered() {
     beside(&[&read, &read], |token| {
         round += 1;
         drop(published.replace(token, vec![round; 8], ahead()).unwrap());
+    });
+}
+
+/// For `cargo xtask tsan`, to see that the sanitizer is on and reports what nothing orders.
+#[test]
+#[ignore = "a race on purpose"]
+fn a_planted_race() {
+    let device = Device::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| device.reset());
+        device.access();
     });
 }

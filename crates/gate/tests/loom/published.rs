@@ -1,6 +1,7 @@
 //! A value that is replaced while it is read.
 
 use super::*;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// Fails the model if it is read after, or while, it is dropped or changed.
 struct Watched(Arc<Device>);
@@ -30,21 +31,36 @@ fn a_value_that_is_read_is_not_given_back() {
     });
 }
 
+/// A value that says when it was dropped, by something at which loom can switch: a `Watched` that is read right after the
+/// release of a lock would pass for ordered by that lock.
+struct Flagged(std::sync::Arc<loom::sync::atomic::AtomicBool>);
+
+impl Flagged {
+    fn new() -> Flagged {
+        Flagged(std::sync::Arc::new(loom::sync::atomic::AtomicBool::new(false)))
+    }
+}
+
+impl Drop for Flagged {
+    fn drop(&mut self) {
+        self.0.store(true, Release);
+    }
+}
+
 #[test]
 fn a_value_read_inside_a_pass_beyond_the_slots_of_its_thread_is_not_given_back() {
     two_threads(|| {
-        let (gate, value) = (Gate::new("f"), Arc::new(Published::new(watched())));
+        let (gate, value) = (Gate::new("f"), Arc::new(Published::new(Flagged::new())));
         let (handle, same) = (gate.handle(), value.clone());
         let reader = thread::spawn(move || {
             let token = ThreadToken::at_thread_entry();
             let pass = handle.try_enter(&token, CONFIG).unwrap();
             let reading = same.read(pass.token());
-            // loom takes what follows the lock's release at once for ordered by it: let something happen in between.
-            drop(handle.try_enter(pass.token(), CONFIG));
-            reading.0.access();
+            let dropped = reading.0.clone();
+            assert!(!dropped.load(Acquire), "given back while it is read");
         });
         let mut token = ThreadToken::at_thread_entry();
-        drop(value.replace(&mut token, watched(), ahead()).unwrap_or_else(|_| panic!("waits")));
+        drop(value.replace(&mut token, Flagged::new(), ahead()).unwrap_or_else(|_| panic!("waits")));
         reader.join().unwrap();
     });
 }

@@ -80,17 +80,17 @@ fn a_closer_of_a_set_and_closers_of_each_of_its_gates_never_deadlock() {
 fn while_a_set_waits_for_a_turn_no_access_of_its_other_gates_is_refused() {
     two_threads(|| {
         let (first, last) = in_order();
-        let token = ThreadToken::at_thread_entry();
+        let mut token = ThreadToken::at_thread_entry();
         let closed = last.try_close(&token, RESET).unwrap().park();
-        let (set, handle) = ([first.clone(), last.clone()], first.handle());
-        let closer = thread::spawn(move || {
-            let mut token = ThreadToken::at_thread_entry();
-            let failed = close_all(&set, &mut token, RESET, passed()).unwrap_err();
-            assert_eq!(failed.gate.name(), last.name());
-            assert!(matches!(failed.cause, CloseError::Contended { .. }));
+        let handle = first.handle();
+        let reader = thread::spawn(move || {
+            let token = ThreadToken::at_thread_entry();
+            assert!(handle.try_enter(&token, CONFIG).is_ok());
         });
-        assert!(handle.try_enter(&token, CONFIG).is_ok());
-        closer.join().unwrap();
+        let failed = close_all(&[first.clone(), last.clone()], &mut token, RESET, passed()).unwrap_err();
+        assert_eq!(failed.gate.name(), last.name());
+        assert!(matches!(failed.cause, CloseError::Contended { .. }));
+        reader.join().unwrap();
         assert!(first.try_close(&token, RESET).is_ok(), "the turn was given back");
         drop(closed);
     });
