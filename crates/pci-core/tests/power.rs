@@ -418,15 +418,19 @@ fn vf_48_a_physical_function_with_virtual_functions_stays_out_of_d3() {
     let at = config.sr_iov_layout().unwrap().at;
     let world: World<VirtualTime> = World::with(config, PowerDelays::default());
     let token = &mut ThreadToken::at_thread_entry();
-    world.function.write_config(token, at + 0x10, &2_u16.to_le_bytes(), patient()).unwrap();
-    world.function.write_config(token, at + 0x08, &1_u16.to_le_bytes(), patient()).unwrap();
+    // By its owner: to consumers these registers are read-only.
+    let write = |offset, value: u16| {
+        let _effects = world.function.config().write(at + offset, &value.to_le_bytes());
+    };
+    write(0x10, 2);
+    write(0x08, 1);
     let refused = go(&world.function, token, 3).unwrap_err();
     assert_eq!(refused.errno(), pci_core::Errno::EBUSY);
     assert_eq!(world.function.device_state(), DeviceState::D0);
     assert_eq!(world.heard(), ["Refused to change power state from D0 to D3hot"]);
     go(&world.function, token, 1).unwrap();
     go(&world.function, token, 0).unwrap();
-    world.function.write_config(token, at + 0x08, &0_u16.to_le_bytes(), patient()).unwrap();
+    write(0x08, 0);
     go(&world.function, token, 3).unwrap();
     assert_eq!(world.function.device_state(), DeviceState::D3Hot);
 }

@@ -189,14 +189,18 @@ impl Power {
         let node = snapshot.function(at).ok_or(PowerError::NoFunction)?;
         let below = snapshot.below(node);
         let loses_power = to == State::D3Cold;
-        let sleepers = std::iter::once(node).chain(below.iter().filter(|_| loses_power));
-        if to == State::D3Hot || loses_power {
-            refuse_with_virtual_functions(snapshot, sleepers)?;
+        let sleepers = || std::iter::once(node).chain(below.iter().filter(|_| loses_power));
+        let loses_virtual_functions = to == State::D3Hot || loses_power;
+        if loses_virtual_functions {
+            refuse_with_virtual_functions(snapshot, sleepers())?;
         }
         let members = std::iter::once(node)
             .chain(&below)
             .map(|node| Member { node: node.clone(), quirks: self.quirks_of(snapshot, node.address) });
         let mut session = Session::close(token, &*self.time, &*self.preserve, members, deadline)?;
+        if loses_virtual_functions {
+            refuse_with_enabled_ones(sleepers())?;
+        }
         let outcome = change_subtree(&mut session, self.platform.as_deref(), snapshot, node, to)?;
         session.disconnect(&outcome.disconnected);
         Ok(outcome.state)
@@ -236,6 +240,16 @@ fn refuse_with_virtual_functions<'a>(
         let count = snapshot.virtual_functions(node.address).len();
         if count > 0 {
             return Err(PowerError::HasVirtualFunctions(count));
+        }
+    }
+    Ok(())
+}
+
+/// The same by the registers, once the gates are closed: some may have come since the caller looked.
+fn refuse_with_enabled_ones<'a>(affected: impl Iterator<Item = &'a Arc<Node>>) -> Result<(), PowerError> {
+    for node in affected {
+        if let Some(state) = node.function.config().sr_iov().filter(|state| state.enabled) {
+            return Err(PowerError::HasVirtualFunctions(state.num_vfs.into()));
         }
     }
     Ok(())

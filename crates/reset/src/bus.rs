@@ -59,6 +59,7 @@ impl Resets {
         deadline: Deadline,
     ) -> Result<Done, Error> {
         let patience = Patience::Until(deadline);
+        self.power_on_all(token, snapshot, bridge, patience)?;
         let reach = self.reach(token, snapshot, bridge, patience)?;
         self.reset_reach(token, snapshot, &reach, patience)
     }
@@ -73,6 +74,7 @@ impl Resets {
         snapshot: &Snapshot,
         bridge: Bdf,
     ) -> Result<Done, Error> {
+        self.power_on_all(token, snapshot, bridge, Patience::None)?;
         let reach = self.reach(token, snapshot, bridge, Patience::None)?;
         self.reset_reach(token, snapshot, &reach, Patience::None)
     }
@@ -96,6 +98,23 @@ impl Resets {
         }
         check_request(text)?;
         self.reset_bus(token, snapshot, bridge, deadline)
+    }
+
+    /// As [`Resets::power_on`] for the bridge and all that is below it, parents first: what has no power would not
+    /// answer after the reset either.
+    pub(crate) fn power_on_all(
+        &self,
+        token: &mut ThreadToken,
+        snapshot: &Snapshot,
+        bridge: Bdf,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let node = snapshot.function(bridge).ok_or(Error::NotThere)?;
+        self.power_on(token, snapshot, bridge, patience)?;
+        snapshot
+            .below(node)
+            .iter()
+            .try_for_each(|node| self.power_on(token, snapshot, node.address, patience))
     }
 
     pub(crate) fn reach(
@@ -173,15 +192,20 @@ impl Resets {
 }
 
 /// Whether both list the same functions at the same places.
-fn same(now: &[Arc<Node>], then: &[Arc<Node>]) -> bool {
+pub(crate) fn same(now: &[Arc<Node>], then: &[Arc<Node>]) -> bool {
     let identity = |node: &Arc<Node>| (node.address, Arc::as_ptr(&node.function));
     now.iter().map(identity).eq(then.iter().map(identity))
 }
 
-/// The functions right below a bridge.
+/// The functions right below a bridge that answer by themselves: virtual ones are there only once their physical
+/// function is restored.
 fn children(snapshot: &Snapshot, node: &Node) -> Vec<Bdf> {
     let NodeKind::Bridge { secondary, .. } = node.kind else { return Vec::new() };
-    snapshot.bus(node.address.segment(), secondary).map(|child| child.address).collect()
+    let on_bus = snapshot.bus(node.address.segment(), secondary);
+    on_bus
+        .filter(|child| !matches!(child.kind, NodeKind::Virtual { .. }))
+        .map(|child| child.address)
+        .collect()
 }
 
 /// The files `reset` and `reset_subordinate` take "1", and nothing else (RST-04).

@@ -6,6 +6,7 @@
 
 use crate::hold::Reader;
 use pci_core::Presence;
+use pci_core::access::{capabilities, extended_capabilities};
 use pci_spec::capability::express::{self, DeviceCapabilities, PortType};
 use pci_spec::capability::{self, af, pm};
 use pci_spec::extended::{self, cxl_port};
@@ -61,7 +62,7 @@ impl Facts {
         };
         let header = reader.read_byte(at, config::HEADER_TYPE);
         let status = Status::from_bits_retain(reader.read_word(at, config::STATUS));
-        let standard = standard_list(reader, at, status);
+        let standard = standard_list(reader, at);
         let mut facts = Facts {
             identity,
             bridge: header & config::HEADER_LAYOUT_MASK == config::HEADER_LAYOUT_BRIDGE,
@@ -123,37 +124,12 @@ impl Facts {
     }
 }
 
-fn standard_list(reader: &mut dyn Reader, at: Bdf, status: Status) -> Vec<Found> {
-    let mut list = Vec::new();
-    if !status.contains(Status::CAPABILITIES_LIST) {
-        return list;
-    }
-    let mut next = reader.read_byte(at, config::CAPABILITIES_POINTER) & capability::POINTER_MASK;
-    for _ in 0..capability::MAX_COUNT {
-        let offset = u16::from(next);
-        if offset < capability::FIRST_OFFSET {
-            break;
-        }
-        let id = reader.read_byte(at, offset + capability::ID);
-        if id == u8::MAX {
-            break;
-        }
-        list.push(Found { id: u16::from(id), at: offset });
-        next = reader.read_byte(at, offset + capability::NEXT) & capability::POINTER_MASK;
-    }
-    list
+fn standard_list(reader: &mut dyn Reader, at: Bdf) -> Vec<Found> {
+    let list = capabilities(|register, width| Ok(reader.read(at, register, width)));
+    list.filter_map(Result::ok).map(|(at, id)| Found { id: u16::from(id), at }).collect()
 }
 
 fn extended_list(reader: &mut dyn Reader, at: Bdf) -> Vec<Found> {
-    let mut list = Vec::new();
-    let mut offset = extended::FIRST_OFFSET;
-    for _ in 0..extended::MAX_COUNT {
-        if offset < extended::FIRST_OFFSET {
-            break;
-        }
-        let Some(header) = extended::Header::decode(reader.read_dword(at, offset)) else { break };
-        list.push(Found { id: header.id, at: offset });
-        offset = header.next;
-    }
-    list
+    let list = extended_capabilities(|register, width| Ok(reader.read(at, register, width)));
+    list.filter_map(Result::ok).map(|(at, id)| Found { id, at }).collect()
 }

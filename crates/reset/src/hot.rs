@@ -148,6 +148,7 @@ impl Resets {
     ) -> Result<Done, HotResetError> {
         let reach = self.hot_reach(token, snapshot, at, Patience::None)?;
         check(&affected(&reach, owner)?, owner, opened, claim)?;
+        self.power_on_all(token, snapshot, reach.bridge.address, Patience::None)?;
         self.reset_reach(token, snapshot, &reach, Patience::None).map_err(|error| match error {
             Error::Busy { function, in_use: true } => HotResetError::InUse { function },
             Error::NotResettable => HotResetError::Reset(Error::NoMethod),

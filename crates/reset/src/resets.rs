@@ -1,5 +1,6 @@
 //! Resets of one function, as an operator or a consumer asks for them.
 
+use crate::bus::same;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::hold::{Hold, Reader};
@@ -53,7 +54,7 @@ impl Resets {
             procedures: None,
             power: None,
             topology: None,
-            quirks: Quirks::of,
+            quirks: |_vendor, _device| Quirks::default(),
             policies: Policies::default(),
         }
     }
@@ -77,7 +78,7 @@ impl Resets {
         Resets { power: Some(power), ..self }
     }
 
-    /// Takes what is to be known of a vendor and device ID from `quirks`, instead of from [`Quirks::of`].
+    /// Takes what is to be known of a vendor and device ID from `quirks`; without, every device does what it says.
     #[must_use]
     pub fn with_quirks(self, quirks: fn(u16, u16) -> Quirks) -> Resets {
         Resets { quirks, ..self }
@@ -224,6 +225,12 @@ impl Resets {
             virtuals.iter().map(|node| (node.address, self.policies.of(token, node))).collect();
         nodes.extend(virtuals);
         let closed = shut(&nodes, token, patience)?;
+        if let Some(topology) = &self.topology
+            && !same(&topology.snapshot(token).virtual_functions(at), &snapshot.virtual_functions(at))
+        {
+            // Some came that are not held: they would be switched off under their consumers.
+            return Err(Error::Changed);
+        }
         let mut session = self.session(token, snapshot, &nodes, closed);
         for (at, policy) in &virtual_policies {
             learn(policy, &mut session, *at);
@@ -237,7 +244,7 @@ impl Resets {
 
     /// A function without power answers nothing, and a reset would find nothing to save. It is given power as for any
     /// other use; from D3hot it is woken later, with its gate closed.
-    fn power_on(
+    pub(crate) fn power_on(
         &self,
         token: &mut ThreadToken,
         snapshot: &Snapshot,
@@ -292,19 +299,18 @@ impl Resets {
         if policy.facts.get().is_some() {
             return Ok(policy);
         }
-        let mut peek = Peek::new(token, snapshot, patience);
-        learn(&policy, &mut peek, node.address);
-        match peek.refused() {
-            None => {}
-            Some(Refusal::Frozen) => {
+        let looked = Peek::new(token, node, patience);
+        match looked.map(|mut peek| learn(&policy, &mut peek, node.address)) {
+            Ok(()) => {}
+            Err(Refusal::Frozen) => {
                 let nodes = [node.clone()];
                 let closed = shut(&nodes, token, patience)?;
                 learn(&policy, &mut self.session(token, snapshot, &nodes, closed), node.address);
             }
-            Some(Refusal::Blocked(_)) => {
+            Err(Refusal::Blocked(_)) => {
                 return Err(Error::Busy { function: node.function.name().to_owned(), in_use: false });
             }
-            Some(Refusal::Gone | Refusal::StaleEpoch { .. }) => return Err(Error::NotThere),
+            Err(Refusal::Gone | Refusal::StaleEpoch { .. }) => return Err(Error::NotThere),
         }
         Ok(policy)
     }
@@ -333,8 +339,12 @@ impl Resets {
         let Ok(policy) = self.learn_about(token, snapshot, bridge, patience) else {
             return Surroundings { below_bridge: true, slot, ..around };
         };
-        let mut peek = Peek::new(token, snapshot, patience);
-        let cxl = policy.facts.get().map(|facts| CxlPort::read(&mut peek, bridge.address, facts));
+        let cxl = policy.facts.get().filter(|facts| facts.cxl_port.is_some()).map(|facts| {
+            match Peek::new(token, bridge, patience) {
+                Ok(mut peek) => CxlPort::read(&mut peek, bridge.address, facts),
+                Err(_looked_at_again_too) => CxlPort::Open,
+            }
+        });
         let bus_broken = policy.quirks(self.quirks).no_bus_reset;
         Surroundings { below_bridge: true, slot, bus_broken, cxl: cxl.unwrap_or_default(), ..around }
     }

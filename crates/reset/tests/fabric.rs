@@ -2,12 +2,15 @@
 
 mod machine;
 
-use gate::{Gate, ThreadToken};
+use gate::{Gate, Pass, Quiesced, ThreadToken};
 use machine::{Silicon, bdf, bridge, endpoint, soon};
 use pci_core::mechanism::HostBridge;
-use pci_core::{ConfigSpaceBuilder, Errno, Express, Function, ResetKind, VirtualTime};
+use pci_core::{
+    BarIndex, ConfigAddress, ConfigSpace, ConfigSpaceBuilder, Device, DeviceState, Errno, Express,
+    ExtendedCapability, Function, Identity, Pm, ResetKind, SrIov, VirtualFunction, VirtualTime, Width,
+};
 use pci_spec::capability::express::PortType;
-use pci_spec::config;
+use pci_spec::{Bdf, ClassCode, config};
 use reset::{Error, Resets};
 use std::sync::Arc;
 use topology::fabric::{Fabric, Place};
@@ -20,6 +23,7 @@ const LEAF: &str = "0000:03:00.0";
 
 struct Hardware {
     token: ThreadToken,
+    fabric: Arc<Fabric>,
     topology: Arc<Topology>,
     resets: Resets,
     leaf: Arc<Silicon>,
@@ -50,7 +54,7 @@ impl Hardware {
         }
         let config = endpoint().capability(Express::default());
         fabric.plug(place, function(&host, LEAF, &config, &leaf)).expect("free");
-        let mut hardware = Hardware { token, topology, resets, leaf };
+        let mut hardware = Hardware { token, fabric, topology, resets, leaf };
         hardware.rescan();
         hardware
     }
@@ -117,4 +121,132 @@ fn a_bus_that_has_changed_since_the_caller_looked_is_not_reset() {
     assert!(matches!(error, Error::Changed), "{error}");
     assert_eq!(error.errno(), Errno::EAGAIN);
     assert!(hardware.leaf.resets.lock().is_empty());
+}
+
+/// A root port with a card that makes virtual functions.
+struct Card {
+    hardware: Hardware,
+    slot: Bdf,
+    pf: Bdf,
+}
+
+/// Makes plain virtual functions.
+struct Physical(Silicon);
+
+impl Device for Physical {
+    fn read_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]) {
+        self.0.read_bar(pass, bar, offset, data);
+    }
+    fn write_bar(&self, _: &Pass<'_>, _: BarIndex, _: u64, _: &[u8]) {}
+    fn reset(&self, quiesced: &Quiesced<'_>, kind: ResetKind) {
+        self.0.reset(quiesced, kind);
+    }
+    fn virtual_function(&self, _index: u16, _gate: &Gate) -> Option<VirtualFunction> {
+        let identity = Identity::new(0x1234, 0x5679, ClassCode::ETHERNET);
+        let config = ConfigSpace::virtual_builder(identity).capability(Express::default()).build().ok()?;
+        Some(VirtualFunction { config: Arc::new(config), device: Arc::new(Silicon::default()) })
+    }
+    fn describe(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
+impl Card {
+    fn new() -> Card {
+        let mut hardware = Hardware::new();
+        let host = Arc::new(hardware.fabric.host_bridge("host"));
+        let (slot, pf) = (bdf("0000:00:02.0"), bdf("0000:04:00.0"));
+        let root = function(&host, "0000:00:02.0", &port(PortType::RootPort), &Arc::new(Silicon::default()));
+        let root = hardware.fabric.plug(Place::Root(0x10), root).expect("free");
+        let config = endpoint()
+            .capability(Express::default())
+            .capability(Pm::default())
+            .extended_capability(ExtendedCapability::SrIov(SrIov::new(3, 0x5679)))
+            .build()
+            .expect("a configuration space");
+        let name = pf.to_string();
+        let card = Function::new(
+            &*name,
+            Gate::new(&*name),
+            Arc::new(config),
+            Arc::new(Physical(Silicon::default())),
+        );
+        hardware.fabric.plug(Place::Below(root, 0), Arc::new(card.behind(host, pf))).expect("free");
+        hardware.rescan();
+        let mut card = Card { hardware, slot, pf };
+        card.set(3).expect("switched on");
+        card
+    }
+
+    fn set(&mut self, count: u16) -> Result<topology::VirtualFunctions, topology::NumVfsError> {
+        let Hardware { token, topology, .. } = &mut self.hardware;
+        topology.set_num_vfs(token, self.pf, count, soon())
+    }
+
+    /// All virtual functions answer on the bus and to their consumers, which can reset them.
+    fn all_work(&mut self) {
+        let snapshot = self.hardware.snapshot();
+        let shown = snapshot.virtual_functions(self.pf);
+        assert_eq!(shown.len(), 3);
+        for node in shown {
+            let Hardware { token, fabric, resets, .. } = &mut self.hardware;
+            let host = fabric.host_bridge("look");
+            let command = ConfigAddress::new(node.address, config::COMMAND);
+            assert_eq!(host.read(token, command, Width::Word), Ok(0), "{}: on its bus", node.address);
+            let mut vendor = [0; 2];
+            node.function.read_config(token, config::VENDOR_ID, &mut vendor, soon()).expect("open");
+            assert_eq!(vendor, [0x34, 0x12]);
+            let done = resets.reset_function(token, &snapshot, node.address, soon()).expect("a reset");
+            assert_eq!((done.method, done.not_restored), (Some(reset::Method::Flr), 0));
+        }
+    }
+}
+
+#[test]
+fn rst_19_virtual_functions_work_after_every_reset_that_reaches_their_physical_function() {
+    let mut card = Card::new();
+    card.all_work();
+    for method in [reset::Method::Flr, reset::Method::Pm] {
+        let snapshot = card.hardware.snapshot();
+        let Hardware { token, resets, .. } = &mut card.hardware;
+        let done = resets.reset_function_by(token, &snapshot, card.pf, method, soon()).expect("a reset");
+        assert_eq!(done.not_restored, 0, "{method:?}");
+        card.all_work();
+    }
+    let snapshot = card.hardware.snapshot();
+    let Hardware { token, resets, .. } = &mut card.hardware;
+    let done = resets.reset_bus(token, &snapshot, card.slot, soon()).expect("a reset");
+    assert_eq!(done.not_restored, 0);
+    card.all_work();
+    card.set(0).expect("switched off");
+    card.set(2).expect("and on again: their addresses are there");
+}
+
+#[test]
+fn a_function_is_not_reset_with_virtual_functions_that_the_caller_has_not_seen() {
+    let mut card = Card::new();
+    card.set(0).expect("switched off");
+    let old = card.hardware.snapshot();
+    card.set(3).expect("switched on");
+    let Hardware { token, resets, .. } = &mut card.hardware;
+    let error = resets.reset_function(token, &old, card.pf, soon()).expect_err("changed");
+    assert!(matches!(error, Error::Changed), "{error}");
+    card.all_work();
+}
+
+#[test]
+fn rst_14_what_has_no_power_below_a_bridge_is_given_it_before_the_reset() {
+    let mut hardware = Hardware::new();
+    let platform = Arc::new(power::Emulated::managing([bdf(DOWN), bdf(LEAF)]));
+    let power = power::Power::new(Arc::new(VirtualTime::default())).on(platform);
+    let snapshot = hardware.snapshot();
+    for at in [DOWN, LEAF] {
+        let cold = power.set_state(&snapshot, bdf(at), DeviceState::D3Cold, &mut hardware.token, soon());
+        cold.expect("switched off");
+    }
+    let resets = Resets::new(Arc::new(VirtualTime::default())).with_power(power);
+    let done = resets.reset_bus(&mut hardware.token, &snapshot, bdf(ROOT), soon()).expect("a reset");
+    assert_eq!(done.not_restored, 0);
+    assert_eq!(hardware.vendor(), 0x1234);
+    assert_eq!(hardware.leaf.resets.lock().last(), Some(&ResetKind::DeviceReset));
 }

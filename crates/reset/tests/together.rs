@@ -2,8 +2,9 @@
 
 mod machine;
 
-use machine::{Plan, Rig, Script, bdf, endpoint, ms, soon};
+use machine::{Plan, Rig, Script, bdf, bridge, endpoint, ms, soon};
 use pci_core::{DeviceState, Errno, Express, ExtendedCapability, Msi, Pm, ResetKind, SrIov};
+use pci_spec::capability::express::PortType;
 use pci_spec::extended::sr_iov;
 use power::{Emulated, Power};
 use reset::{Method, Preserved};
@@ -12,11 +13,17 @@ use std::sync::Arc;
 const PF: &str = "0000:01:00.0";
 const VFS: [&str; 2] = ["0000:01:00.1", "0000:01:00.2"];
 
+const ROOT: &str = "0000:00:01.0";
+
 fn physical() -> Rig {
+    with_physical(Plan::new())
+}
+
+fn with_physical(plan: Plan) -> Rig {
     let config = endpoint()
         .capability(Express::default())
         .extended_capability(ExtendedCapability::SrIov(SrIov::new(2, 0x5679)));
-    let mut plan = Plan::new().endpoint(PF, config, Script { flr: ms(20), ..Script::default() });
+    let mut plan = plan.endpoint(PF, config, Script { flr: ms(20), ..Script::default() });
     for at in VFS {
         plan = plan.virtual_function(at, PF);
     }
@@ -45,6 +52,19 @@ fn rst_19_virtual_functions_are_reset_with_their_function_and_come_back() {
     }
     // 100 ms for the reset, and 100 ms from VF Enable to the first access.
     assert_eq!(rig.now_ms(), 200);
+}
+
+#[test]
+fn rst_19_virtual_functions_come_back_from_the_reset_of_their_bus() {
+    // They answer only once their physical function is restored, so the wait for the bus is not for them.
+    let root = bridge().capability(Express::port(PortType::RootPort));
+    let mut rig = with_physical(Plan::new().bridge(ROOT, root, Script::default(), (1, 1), false));
+    let before: Vec<Vec<u8>> = [PF, VFS[0], VFS[1]].iter().map(|at| rig.bytes(at)).collect();
+    let done = rig.resets.reset_bus(&mut rig.token, &rig.snapshot, bdf(ROOT), soon()).expect("a reset");
+    assert_eq!(done.not_restored, 0);
+    let after: Vec<Vec<u8>> = [PF, VFS[0], VFS[1]].iter().map(|at| rig.bytes(at)).collect();
+    assert_eq!(after, before);
+    assert!(rig.now_ms() < 1000, "{} ms: nobody was waited for in vain", rig.now_ms());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why the topology was not changed.
 
 use gate::CloseError;
-use pci_core::Errno;
+use pci_core::{DeviceState, Errno};
 use pci_spec::Bdf;
 use thiserror::Error;
 
@@ -76,6 +76,9 @@ pub enum NumVfsError {
         /// The last bus.
         last: u8,
     },
+    /// The function sleeps, and would forget them on its way back.
+    #[error("the function is in {0}; wake it first")]
+    Asleep(DeviceState),
     /// Their BARs have no addresses.
     #[error(
         "the BARs of the virtual functions have no addresses; enlarge the window of the bridge and scan again"
@@ -105,7 +108,7 @@ impl NumVfsError {
             NumVfsError::TooMany { .. } => Errno::ERANGE,
             NumVfsError::Enabled { .. } => Errno::EBUSY,
             NumVfsError::NoBus { .. } | NumVfsError::NoSpace => Errno::ENOMEM,
-            NumVfsError::NotMade(_) => Errno::EIO,
+            NumVfsError::NotMade(_) | NumVfsError::Asleep(_) => Errno::EIO,
             NumVfsError::NotClosed(CloseError::Gone) => Errno::ENODEV,
             NumVfsError::NotClosed(_) => Errno::EAGAIN,
             NumVfsError::Topology(error) => error.errno(),

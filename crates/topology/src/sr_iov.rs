@@ -9,7 +9,7 @@
 use crate::topology::retire_virtual;
 use crate::{Node, NodeKind, NumVfsError, Removed, Segment, Topology, TopologyError};
 use gate::{Closed, Deadline, Gate, Gone, Quiesced, Reason, ThreadToken};
-use pci_core::{ConfigAddress, Function, SrIovLayout, VirtualFunction, Width};
+use pci_core::{ConfigAddress, DeviceState, Function, SrIovLayout, VirtualFunction, Width};
 use pci_spec::extended::sr_iov::{self, Control};
 use pci_spec::{Bdf, config, delay};
 use std::sync::Arc;
@@ -61,10 +61,17 @@ impl Topology {
         // back; what it still shows of them then goes first.
         let state = function.config().sr_iov().unwrap_or_default();
         let present = if state.enabled { state.num_vfs } else { 0 };
-        let shown = !self.snapshot(token).virtual_functions(at).is_empty();
+        let power = function.device_state();
+        if count > 0 && power != DeviceState::D0 {
+            return Err(NumVfsError::Asleep(power));
+        }
+        let shown = self.snapshot(token).virtual_functions(at).len();
         match (present, count) {
-            (0, 0) if shown => self.disable(token, &physical, closed, deadline),
-            (present, asked) if present == asked => Ok(VirtualFunctions::default()),
+            (0, 0) if shown != 0 => self.disable(token, &physical, closed, deadline),
+            // On but not shown: switched on behind the picture's back. They are switched off first, as any number is.
+            (present, asked) if present == asked && shown == usize::from(asked) => {
+                Ok(VirtualFunctions::default())
+            }
             (0, count) => self.enable(token, &physical, closed, count, deadline),
             (_, 0) => self.disable(token, &physical, closed, deadline),
             (present, asked) => Err(NumVfsError::Enabled { asked, present }),

@@ -2,10 +2,10 @@
 
 use crate::enumerate::{self, Found, Problem, Request};
 use crate::{Node, NodeKind, Segment, Snapshot, TopologyError};
-use gate::{Deadline, Gate, Gone, InsideKind, Published, Reason, ThreadToken};
-use pci_core::Time;
+use gate::{AccessKind, Deadline, Gate, Gone, InsideKind, Published, Reason, Refusal, ThreadToken};
+use pci_core::{DeviceState, Presence, Time};
 use pci_spec::Bdf;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a scan has changed.
@@ -110,7 +110,9 @@ impl Topology {
     /// Scans a segment: functions that are new get addresses, bridges that are new get bus numbers, and the picture shows
     /// what is there now, in one step. What was there before keeps its place and goes on working meanwhile.
     ///
-    /// Virtual functions stay as long as their physical function does; those of one that is gone are closed for good.
+    /// Virtual functions stay as long as their physical function does, at its place; those of one that is gone are closed
+    /// for good. What the picture does not show of a function that is there is switched off: it has moved, or was out of
+    /// reach, or came with some switched on.
     ///
     /// # Errors
     /// [`TopologyError`]; the picture is as it was.
@@ -139,10 +141,19 @@ impl Topology {
         let outcome = outcome.ok_or(TopologyError::Ended(number))?;
 
         let mut problems = outcome.problems;
-        let nodes = nodes(&outcome.found, &segment, &mut problems);
+        let mut nodes = nodes(&outcome.found, &segment, &mut problems);
+        nodes.extend(hidden(token, &before, &segment, &nodes, deadline));
         let (change, _) = self.publish(token, deadline, |old| merge(old, number, nodes))?;
         drop(turn);
-        let removed = retire_virtual(token, change.removed, deadline);
+        let mut removed = retire_virtual(token, change.removed, deadline);
+        for physical in change.bereft {
+            // Left on they would answer where nobody has them. What cannot be closed now is told of when its number is set.
+            if let Ok(off) = self.set_num_vfs(token, physical, 0, deadline) {
+                removed.nodes.extend(off.removed.nodes);
+                removed.orphans.extend(off.removed.orphans);
+            }
+        }
+        removed.nodes.sort_by_key(|node| node.address);
         Ok(Scanned { added: change.added, removed, problems })
     }
 
@@ -222,9 +233,44 @@ fn nodes(found: &[Found], segment: &Segment, problems: &mut Vec<Problem>) -> Vec
     nodes
 }
 
+/// The functions of the picture that a scan has not found although they are there. A scan takes no gates, so a function
+/// that is being reset, or is below a bridge that is, or has no power, gives it all-ones: absence is believed only of a
+/// function that is open, under a pass of its own (law 3).
+fn hidden(
+    token: &mut ThreadToken,
+    before: &Snapshot,
+    segment: &Segment,
+    found: &[Arc<Node>],
+    deadline: Deadline,
+) -> Vec<Arc<Node>> {
+    let found: BTreeSet<Bdf> = found.iter().map(|node| node.address).collect();
+    let missing = before
+        .segment(segment.number())
+        .filter(|node| !found.contains(&node.address) && !matches!(node.kind, NodeKind::Virtual { .. }));
+    missing.filter(|node| is_there(token, segment, node, deadline)).cloned().collect()
+}
+
+fn is_there(token: &mut ThreadToken, segment: &Segment, node: &Node, deadline: Deadline) -> bool {
+    let function = &node.function;
+    if function.device_state() == DeviceState::D3Cold {
+        return !function.handle().is_gone();
+    }
+    match function.handle().enter(token, AccessKind::Config, deadline) {
+        Ok(pass) => {
+            // It may have lost its power while this waited.
+            let presence = segment.bridge.presence(pass.token(), node.address);
+            presence != Presence::Absent || function.device_state() == DeviceState::D3Cold
+        }
+        Err(Refusal::Blocked(_) | Refusal::Frozen) => true,
+        Err(Refusal::Gone | Refusal::StaleEpoch { .. }) => false,
+    }
+}
+
 struct Merged {
     added: Vec<Arc<Node>>,
     removed: Vec<Arc<Node>>,
+    /// Physical functions with virtual ones that the picture does not show (any more).
+    bereft: BTreeSet<Bdf>,
 }
 
 /// Puts what a scan has found in the place of what the picture shows of a segment; what is the same stays the same node.
@@ -240,17 +286,25 @@ fn merge(old: &Snapshot, segment: u16, nodes: Vec<Arc<Node>>) -> (Snapshot, Merg
         _ => same_function(node),
     };
     let removed: Vec<_> = old.segment(segment).filter(|node| !stays(node)).cloned().collect();
+    // One of them has given way to something else at its address.
+    let bereft = removed.iter().filter_map(|node| match node.kind {
+        NodeKind::Virtual { physical } => Some(physical).filter(|physical| found.contains_key(physical)),
+        _ => None,
+    });
     let was = |node: &Node| {
         old.function(node.address).is_some_and(|old| Arc::ptr_eq(&old.function, &node.function))
     };
     let added: Vec<_> = found.values().filter(|node| !was(node)).cloned().collect();
+    // One that has moved, was out of reach for a while, or was never ours.
+    let left_on = added.iter().filter(|node| node.function.config().sr_iov().is_some_and(|vfs| vfs.enabled));
+    let bereft = bereft.chain(left_on.map(|node| node.address)).collect();
     let changed: Vec<_> = found
         .values()
         .filter(|node| old.function(node.address).is_none_or(|old| !was(node) || old.kind != node.kind))
         .cloned()
         .collect();
     let new = old.without(removed.iter().map(|node| node.address)).with(changed);
-    (new, Merged { added, removed })
+    (new, Merged { added, removed, bereft })
 }
 
 /// Closes the virtual functions among what was taken out for good, and names what is still inside.

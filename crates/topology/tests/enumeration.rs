@@ -201,6 +201,20 @@ fn addresses_lie_within_the_windows_of_all_bridges_above() {
 }
 
 #[test]
+fn what_stands_beside_a_bridge_gets_no_address_that_its_window_forwards() {
+    // A window is a whole number of MiB, however little is below.
+    let mut machine = Machine::new();
+    let small = endpoint().bar(bar(0), BarKind::Memory32, 4 << 10);
+    let slot = machine.root(0, &port("root port", PortType::RootPort));
+    machine.below(slot, 0, &function("below", &small));
+    machine.root(8, &function("beside", &small));
+    assert_eq!(machine.rescan().problems, []);
+    let address = |text| machine.node(at(text)).unwrap().function.config().bar_address(bar(0));
+    let base = Windows::default().memory.base;
+    assert_eq!((address("01:00.0"), address("00:01.0")), (Some(base), Some(base + (1 << 20))));
+}
+
+#[test]
 fn what_does_not_fit_is_said_and_the_rest_is_placed() {
     let mut token = ThreadToken::at_thread_entry();
     let fabric = Arc::new(Fabric::new(0));

@@ -5,10 +5,12 @@
 mod support;
 
 use gate::{AccessKind, Deadline, Reason, Refusal, ThreadToken};
-use pci_core::{BarKind, Errno, ResetKind, SrIov, Time, Width};
+use pci_core::ExtendedCapability::Ltr;
+use pci_core::{BarKind, Errno, Pm, ResetKind, SrIov, Time, Width};
 use pci_core::{ConfigAddress, mechanism::HostBridge};
 use pci_spec::capability::express::PortType;
-use pci_spec::{Bdf, delay};
+use pci_spec::capability::pm;
+use pci_spec::{Bdf, bridge, config, delay, extended};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -36,7 +38,8 @@ impl Card {
         (capability.first_offset, capability.stride) = (0x80, 1);
         let mut machine = Machine::new();
         let slot = machine.root(0, &port("root port", PortType::RootPort));
-        let config = endpoint().extended_capability(ari(0)).extended_capability(sr_iov(capability));
+        let config = endpoint().capability(Pm::default());
+        let config = config.extended_capability(ari(0)).extended_capability(sr_iov(capability));
         machine.below(slot, 0, &function_with("pf", &config, device));
         assert_eq!(machine.rescan().problems, []);
         let bridge = machine.fabric.host_bridge("test");
@@ -53,6 +56,10 @@ impl Card {
 
     fn shown(&self) -> usize {
         self.machine.topology.snapshot(&self.machine.token).virtual_functions(self.pf).len()
+    }
+
+    fn sr_iov(&self) -> u16 {
+        self.machine.node(self.pf).unwrap().function.config().sr_iov_layout().unwrap().at
     }
 
     fn read(&self, at: Bdf, register: u16, width: Width) -> u32 {
@@ -278,7 +285,9 @@ fn after_a_reset_of_the_physical_function_what_was_shown_can_be_switched_off_or_
         let mut card = Card::with(SrIov::new(8, 0x1234), Plain::default());
         let vf = card.set(2).unwrap().added.remove(0);
         let pf = card.machine.node(card.pf).unwrap();
-        pf.function.reset(&mut card.machine.token, ResetKind::FunctionLevel, soon()).unwrap();
+        let quiesced = pf.function.gate().close(&mut card.machine.token, Reason::Reset, soon()).unwrap();
+        pf.function.reset_quiesced(&quiesced, ResetKind::FunctionLevel);
+        drop(quiesced);
         assert_eq!(card.read(vf.address, 4, Width::Word), 0xffff);
         card.set(again).unwrap();
         assert_eq!(card.shown(), usize::from(again));
@@ -379,4 +388,133 @@ fn a_scan_while_virtual_functions_come_and_go_loses_none() {
             assert_eq!(shown, usize::from(count));
         }
     });
+}
+
+#[test]
+fn virtual_functions_work_on_when_the_consumer_of_their_physical_function_resets_it() {
+    // CAP-11, RST-19: a guest's reset is not to cost other guests their functions.
+    for kind in [ResetKind::FunctionLevel, ResetKind::DeviceReset, ResetKind::ClientGone] {
+        let mut card = Card::new();
+        let vf = card.set(3).unwrap().added.remove(2);
+        let pf = card.machine.node(card.pf).unwrap().function.clone();
+        pf.reset(&mut card.machine.token, kind, soon()).unwrap();
+        assert_eq!(pf.config().command(), Default::default(), "{kind}: it was reset");
+        assert_eq!(card.read(vf.address, config::COMMAND, Width::Word), 0, "{kind}: it answers on its bus");
+        vf.function.reset(&mut card.machine.token, ResetKind::FunctionLevel, soon()).unwrap();
+        assert_eq!(card.set(0).unwrap().removed.nodes.len(), 3);
+        assert_eq!(card.set(5).unwrap().added.len(), 5, "{kind}: their BARs still have addresses");
+    }
+}
+
+#[test]
+fn a_consumer_cannot_switch_the_virtual_functions_of_what_it_was_given() {
+    // Law 10, HP-18
+    let mut card = Card::new();
+    let pf = card.machine.node(card.pf).unwrap().function.clone();
+    let at = card.sr_iov();
+    let enable = [1, 0, 0, 0, 0, 0, 0, 0, 7, 0];
+    let asked =
+        pf.write_config(&mut card.machine.token, at + extended::sr_iov::CONTROL, &enable, soon()).unwrap();
+    assert_eq!((asked.sr_iov, pf.config().sr_iov()), (None, Some(Default::default())));
+
+    let vf = card.set(3).unwrap().added.remove(0);
+    for start in [0, 4, 0x0c, at, at + 1, at + extended::sr_iov::CONTROL, at + 0x20, at + 0x3e] {
+        for length in [1, 2, 4, 64, 256] {
+            pf.write_config(&mut card.machine.token, start, &vec![0; length], soon()).unwrap();
+        }
+    }
+    assert_eq!(card.read(vf.address, config::COMMAND, Width::Word), 0, "it answers");
+    assert_eq!(pf.config().sr_iov().map(|vfs| (vfs.enabled, vfs.num_vfs)), Some((true, 3)));
+    assert_eq!(card.set(0).unwrap().removed.nodes.len(), 3);
+    assert_eq!(card.set(1).unwrap().added.len(), 1, "the addresses are there");
+}
+
+#[test]
+fn what_stands_beside_the_setup_of_virtual_functions_is_written_by_the_same_write() {
+    let config = endpoint().extended_capability(sr_iov(SrIov::new(4, 1))).extended_capability(Ltr);
+    let pf = function("pf", &config);
+    let token = &mut ThreadToken::at_thread_entry();
+    let latency = pf.config().find_extended(extended::id::LTR).unwrap() + extended::ltr::MAX_SNOOP;
+    let mut whole = vec![0; usize::from(latency) + 2];
+    pf.read_config(token, 0, &mut whole, soon()).unwrap();
+    let at = usize::from(pf.config().sr_iov_layout().unwrap().at + extended::sr_iov::CONTROL);
+    (whole[4], whole[at]) = (4, 1);
+    *whole.last_mut().unwrap() = 3;
+    pf.write_config(token, 0, &whole, soon()).unwrap();
+    assert!(pf.config().command().contains(pci_core::Command::BUS_MASTER), "before it");
+    assert_eq!(pf.config().sr_iov(), Some(Default::default()));
+    assert_eq!(read32(pf.config(), latency), 0x0300, "behind it");
+}
+
+#[test]
+fn addresses_of_virtual_functions_outlive_d3hot() {
+    let mut card = Card::with(SrIov::new(4, 0x1234).bar(bar(0), BarKind::Memory64, 4096), Plain::default());
+    let pf = card.machine.node(card.pf).unwrap().function.clone();
+    let control = pf.config().power_management().unwrap() + pm::CONTROL_STATUS;
+    pf.write_config(&mut card.machine.token, control, &[3, 0], soon()).unwrap();
+    assert_eq!(card.errno(4), Some(Errno::EIO), "it would forget them on its way back");
+    pf.write_config(&mut card.machine.token, control, &[0, 0], soon()).unwrap();
+    assert_eq!(card.set(4).unwrap().added.len(), 4);
+}
+
+#[test]
+fn virtual_functions_that_were_switched_on_behind_the_pictures_back_are_to_be_switched_off_first() {
+    let mut card = Card::new();
+    let at = card.sr_iov();
+    for (register, value) in [(extended::sr_iov::NUM_VFS, 3), (extended::sr_iov::CONTROL, 1)] {
+        let register = ConfigAddress::new(card.pf, at + register);
+        card.bridge.write(&card.machine.token, register, Width::Word, value).unwrap();
+    }
+    assert_eq!(card.errno(3), Some(Errno::EBUSY), "three are on, and nobody has them");
+    card.set(0).unwrap();
+    assert_eq!(card.set(3).unwrap().added.len(), 3);
+}
+
+#[test]
+fn virtual_functions_of_a_function_that_has_moved_are_switched_off() {
+    let mut card = Card::new();
+    let vf = card.set(3).unwrap().added.remove(0);
+    // Software gives the root port other bus numbers.
+    let numbers = ConfigAddress::new(at("00:00.0"), bridge::PRIMARY_BUS);
+    card.bridge.write(&card.machine.token, numbers, Width::Dword, 0x0009_0700).unwrap();
+    let scanned = card.machine.rescan();
+    assert_eq!(scanned.removed.nodes.len(), 1 + 3, "all are at other addresses now");
+    card.pf = at("07:00.0");
+    assert_eq!(card.shown(), 0);
+    let pf = card.machine.node(card.pf).unwrap();
+    assert!(!pf.function.config().sr_iov().unwrap().enabled);
+    let refused = vf.function.handle().try_enter(&card.machine.token, AccessKind::Config);
+    assert_eq!(refused.err(), Some(Refusal::Gone));
+    assert_eq!(card.set(2).unwrap().added.len(), 2);
+}
+
+#[test]
+fn a_function_that_comes_with_virtual_functions_switched_on_has_them_switched_off() {
+    let mut card = Card::new();
+    card.set(3).unwrap();
+    // Software takes the bus away, and gives it again.
+    let numbers = ConfigAddress::new(at("00:00.0"), bridge::PRIMARY_BUS);
+    let other = ConfigAddress::new(card.pf, card.sr_iov() + extended::sr_iov::CONTROL);
+    card.machine.topology.remove(&mut card.machine.token, at("00:00.0"), soon()).unwrap();
+    assert_eq!(card.bridge.read(&card.machine.token, other, Width::Word).unwrap() & 1, 1, "left on");
+    assert_eq!(card.bridge.read(&card.machine.token, numbers, Width::Dword), Ok(0x0002_0100));
+    assert_eq!(card.machine.rescan().added.len(), 2);
+    assert_eq!(card.bridge.read(&card.machine.token, other, Width::Word).unwrap() & 1, 0);
+    assert_eq!((card.shown(), card.set(3).unwrap().added.len()), (0, 3));
+}
+
+#[test]
+fn virtual_functions_go_together_where_one_of_them_gives_way_to_a_device() {
+    let mut machine = Machine::new();
+    let slot = machine.root(0, &port("root port", PortType::RootPort));
+    let config = endpoint().multi_function().extended_capability(sr_iov(SrIov::new(3, 1)));
+    let pf = function("pf", &config);
+    machine.below(slot, 0, &pf);
+    machine.rescan();
+    machine.topology.set_num_vfs(&mut machine.token, at(PF), 3, soon()).unwrap();
+    machine.below(slot, 2, &function("in the way", &endpoint()));
+    let scanned = machine.rescan();
+    assert_eq!((scanned.added.len(), scanned.removed.nodes.len()), (1, 3));
+    assert_eq!(machine.shown(), ["0000:00:00.0", "0000:01:00.0", "0000:01:00.2"]);
+    assert!(!pf.config().sr_iov().unwrap().enabled);
 }

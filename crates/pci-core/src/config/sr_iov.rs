@@ -83,7 +83,34 @@ impl SrIovState {
     }
 }
 
+/// How virtual functions were set up: their number, addresses and switches, in the order in which they are written.
+#[derive(Clone, Debug)]
+pub(crate) struct SrIovSetup(Vec<(u16, Vec<u8>)>);
+
 impl ConfigSpace {
+    /// Sets up by whom the virtual functions are (numvfs, the scan), not by a consumer: what it resets is put back.
+    pub(crate) fn sr_iov_setup(&self) -> Option<SrIovSetup> {
+        let at = self.layout.sr_iov()?.at;
+        let registers = [
+            (sr_iov::SYSTEM_PAGE_SIZE, sr_iov::LENGTH - sr_iov::SYSTEM_PAGE_SIZE - 4),
+            (sr_iov::NUM_VFS, 2),
+            (sr_iov::CONTROL, 2),
+        ];
+        let saved = registers.map(|(register, length)| {
+            let mut bytes = vec![0; usize::from(length)];
+            self.read(at + register, &mut bytes);
+            (at + register, bytes)
+        });
+        Some(SrIovSetup(saved.into()))
+    }
+
+    /// Puts it back, the switch last. What that asks for was carried out when it was first written.
+    pub(crate) fn restore_sr_iov(&self, setup: &SrIovSetup) {
+        for (register, bytes) in &setup.0 {
+            let _done_before = self.write(*register, bytes);
+        }
+    }
+
     /// What the function says about its virtual functions; `None` without SR-IOV.
     #[must_use]
     pub fn sr_iov_layout(&self) -> Option<&SrIovLayout> {

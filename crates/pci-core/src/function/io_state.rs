@@ -36,7 +36,7 @@ impl Function {
     /// Freezes the function at once, waiting for nothing, so this may be called with passes held. False if it was
     /// frozen already, or is gone.
     pub fn freeze(&self, why: &str) -> bool {
-        let frozen = self.is_current() && self.gate.freeze();
+        let frozen = self.handle.freeze();
         if frozen {
             self.tell(&FunctionEvent::Frozen { why });
         }
@@ -45,12 +45,12 @@ impl Function {
 
     /// Ends a freeze without a reset. False if the function is not frozen, or is gone: that is terminal.
     pub fn thaw(&self) -> bool {
-        self.is_current() && self.gate.thaw()
+        self.handle.thaw()
     }
 
     /// Gives the function up: from now on nothing reaches it, in this state or any other. Then waits to the deadline for
     /// what is inside, and answers what still was. Nothing happens if it was given up before.
     pub fn disconnect(&self, token: &mut ThreadToken, deadline: Deadline) -> Retired {
-        if self.is_current() { self.gate.retire(token, deadline) } else { Retired::default() }
+        self.gate.retire_epoch_of(&self.handle, token, deadline)
     }
 }

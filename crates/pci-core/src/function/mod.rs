@@ -238,7 +238,12 @@ impl Function {
         let quiesced = self
             .quiesce(token, Reason::Reset, deadline)
             .map_err(|cause| ResetError::NotQuiesced { kind, cause })?;
+        // A consumer resets what it was given. The virtual functions are others', and stay set up (RST-19).
+        let setup = self.config.sr_iov_setup().filter(|_| kind != ResetKind::PowerCycle);
         self.reset_quiesced(&quiesced, kind);
+        if let Some(setup) = setup {
+            self.config.restore_sr_iov(&setup);
+        }
         // Whoever froze or removed the function meanwhile has the last word; the reset was done all the same.
         let _reopened = quiesced.thaw();
         Ok(())

@@ -185,9 +185,14 @@ impl Function {
         if state == PowerState::D3Hot && self.config.sr_iov().is_some_and(|vfs| vfs.enabled) {
             return Ok(Changed::Needed);
         }
+        let setup = self.config.sr_iov_setup();
         let Some(change) = self.enter_power_state(&quiesced, state) else {
             return Ok(Changed::Nothing);
         };
+        if let Some(setup) = setup.filter(|_| self.config.wakes_to_reset(change)) {
+            // Off as they were, but their addresses are not the consumer's to give again.
+            self.config.restore_sr_iov(&setup);
+        }
         let closed = quiesced.park();
         let settled = self.power.time.pass(token, &closed, self.delay_of(change)).and_then(|()| {
             let quiesced = closed.resume(token)?;

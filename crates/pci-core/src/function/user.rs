@@ -7,6 +7,7 @@ use crate::access::{ConfigStatus, Width};
 use crate::config::{CONFIG_SIZE, Change, ConfigEffects, ResetKind};
 use crate::error::AccessError;
 use gate::{AccessKind, Deadline, Pass, ThreadToken, Until};
+use pci_spec::extended::sr_iov;
 
 impl Function {
     /// Reads configuration space; waits to `until` while the function is blocked (CFG-09). Behind a bridge the bytes are
@@ -38,7 +39,8 @@ impl Function {
     /// Writes configuration space and carries out what the write asks for; waits to the deadline while the function is
     /// blocked (CFG-09), and for a reset or a power change until what is in flight has ended.
     ///
-    /// The answer tells what was asked for; a reset or a power change in it has been done.
+    /// The answer tells what was asked for; a reset or a power change in it has been done. What sets up virtual functions
+    /// is read-only here: whoever owns the function switches them.
     ///
     /// # Errors
     /// [`AccessError::Refused`] or [`AccessError::OutOfRange`]: the write was dropped. [`AccessError::Config`]: the bytes
@@ -149,9 +151,29 @@ impl Function {
         all
     }
 
-    /// Any length within configuration space, piece by piece; ends at the first that fails. What the pieces before it
-    /// ask for is asked for all the same.
+    /// Any length within configuration space, without the registers that set virtual functions up: other consumers may
+    /// have those (law 10).
     fn store(&self, pass: &Pass<'_>, offset: u16, data: &[u8]) -> (ConfigEffects, Result<(), ConfigStatus>) {
+        let Some(layout) = self.config.sr_iov_layout() else { return self.store_all(pass, offset, data) };
+        let kept = layout.at + sr_iov::CONTROL..layout.at + sr_iov::LENGTH;
+        let (before, rest) = data.split_at(usize::from(kept.start.saturating_sub(offset)).min(data.len()));
+        let after = rest.len().min(usize::from(kept.end.saturating_sub(offset.max(kept.start))));
+        let (mut effects, mut stored) = self.store_all(pass, offset, before);
+        if stored.is_ok() && after < rest.len() {
+            let (more, rest) = self.store_all(pass, offset.max(kept.end), &rest[after..]);
+            add(&mut effects, more);
+            stored = rest;
+        }
+        (effects, stored)
+    }
+
+    /// Piece by piece; ends at the first that fails. What the pieces before it ask for is asked for all the same.
+    fn store_all(
+        &self,
+        pass: &Pass<'_>,
+        offset: u16,
+        data: &[u8],
+    ) -> (ConfigEffects, Result<(), ConfigStatus>) {
         if self.bridge().is_none() {
             return (self.put_bytes(pass, offset, data), Ok(()));
         }

@@ -82,6 +82,8 @@ impl Default for Script {
 struct Part {
     config: Arc<ConfigSpace>,
     script: Script,
+    /// The physical function of a virtual one, which is there while that has it switched on.
+    physical: Option<Arc<ConfigSpace>>,
     silent_until: Duration,
     link_at: Duration,
     deaf_bars: u32,
@@ -113,6 +115,9 @@ impl ConfigOps for Machine {
         let now = self.clock.now();
         let mut parts = self.parts.lock();
         let part = parts.get_mut(&key(at)).ok_or(ConfigStatus::DeviceNotFound)?;
+        if part.is_switched_off() {
+            return Ok(width.all_ones());
+        }
         if now < part.silent_until {
             let retry = part.script.retries && at.register == config::VENDOR_ID;
             return if retry { Ok(0xffff_0001 & width.all_ones()) } else { Ok(width.all_ones()) };
@@ -144,7 +149,7 @@ impl ConfigOps for Machine {
         let is_bar = (config::BAR0..=config::BAR5).contains(&at.register) && !part.config.is_bridge();
         let power = part.config.power_management().map(|power| power + pm::CONTROL_STATUS);
         let ignored = part.script.insomniac && Some(at.register) == power;
-        if now < part.silent_until || ignored || (is_bar && part.take_deaf_bar()) {
+        if now < part.silent_until || part.is_switched_off() || ignored || (is_bar && part.take_deaf_bar()) {
             return Ok(ConfigEffects::default());
         }
         let effects = part.config.write(at.register, &value.to_le_bytes()[..usize::from(width.bytes())]);
@@ -157,6 +162,11 @@ impl ConfigOps for Machine {
 }
 
 impl Part {
+    fn is_switched_off(&self) -> bool {
+        let physical = self.physical.as_ref();
+        physical.is_some_and(|config| !config.sr_iov().is_some_and(|vfs| vfs.enabled))
+    }
+
     fn take_deaf_bar(&mut self) -> bool {
         let deaf = self.deaf_bars > 0;
         self.deaf_bars = self.deaf_bars.saturating_sub(1);
@@ -398,6 +408,12 @@ impl Plan {
             let part = Part {
                 config: config.clone(),
                 script,
+                physical: match kind {
+                    NodeKind::Virtual { physical } => {
+                        machine.parts.lock().get(&physical.routing_id()).map(|part| part.config.clone())
+                    }
+                    _ => None,
+                },
                 silent_until: AT_ONCE,
                 link_at: if script.needs_training { NEVER } else { AT_ONCE },
                 deaf_bars: 0,

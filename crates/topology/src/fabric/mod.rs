@@ -78,7 +78,7 @@ pub struct Fabric {
     /// Counted by all configuration spaces that are plugged in.
     changes: Arc<AtomicU64>,
     routes: Striped<Table>,
-    /// Rank 74, fabric: what is plugged in, and making of the table from it; a leaf. See the module's head.
+    /// What is plugged in, and making of the table from it. Without a rank: see the module's head.
     plan: HardwareLock<Plan>,
 }
 

@@ -4,13 +4,15 @@ use super::table::{Bus, Table};
 use super::{Place, PlugError, PlugId};
 use pci_core::{BusNumbers, Function};
 use pci_spec::extended::sr_iov;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// All that is plugged below one host bridge.
 #[derive(Default)]
 pub(super) struct Plan {
     plugged: BTreeMap<PlugId, Plugged>,
+    /// Those that have virtual functions.
+    physical: BTreeSet<PlugId>,
     root: Link,
     next: u64,
 }
@@ -28,6 +30,8 @@ struct Plugged {
 #[derive(Default)]
 struct Link {
     functions: BTreeMap<u8, PlugId>,
+    /// Those of them that are bridges: with every change of a bus number all bridges are looked at, and nothing else.
+    bridges: BTreeMap<u8, PlugId>,
     /// The bus as it is published; `None` after a change.
     bus: Option<Arc<Bus>>,
 }
@@ -47,11 +51,15 @@ impl Plan {
             }
         }
         let id = PlugId(self.next);
+        let is_bridge = function.config().is_bridge();
         let link = self.link_mut(place).ok_or(PlugError::NoBridge)?;
         if link.functions.contains_key(&place.devfn()) {
             return Err(PlugError::Taken);
         }
         link.functions.insert(place.devfn(), id);
+        if is_bridge {
+            link.bridges.insert(place.devfn(), id);
+        }
         link.bus = None;
         self.next += 1;
         self.plugged
@@ -64,11 +72,13 @@ impl Plan {
         let Some(place) = self.plugged.get(&id).map(|plugged| plugged.place) else { return Vec::new() };
         if let Some(link) = self.link_mut(place) {
             link.functions.remove(&place.devfn());
+            link.bridges.remove(&place.devfn());
             link.bus = None;
         }
         let mut gone = Vec::new();
         let mut left = vec![id];
-        while let Some(plugged) = left.pop().and_then(|id| self.plugged.remove(&id)) {
+        while let Some((id, plugged)) = left.pop().and_then(|id| self.plugged.remove_entry(&id)) {
+            self.physical.remove(&id);
             left.extend(plugged.link.functions.values());
             gone.push(plugged.function);
             gone.extend(plugged.virtual_functions);
@@ -81,8 +91,13 @@ impl Plan {
         physical: &Arc<Function>,
         functions: Vec<Arc<Function>>,
     ) -> Option<Vec<Arc<Function>>> {
-        let mut plugged = self.plugged.values_mut();
-        let found = plugged.find(|plugged| Arc::ptr_eq(&plugged.function, physical))?;
+        let mut plugged = self.plugged.iter_mut();
+        let (id, found) = plugged.find(|(_, plugged)| Arc::ptr_eq(&plugged.function, physical))?;
+        if functions.is_empty() {
+            self.physical.remove(id);
+        } else {
+            self.physical.insert(*id);
+        }
         Some(std::mem::replace(&mut found.virtual_functions, functions))
     }
 
@@ -148,8 +163,8 @@ impl Plan {
     /// The buses right below the bridges on a bus, as their registers say. Of two bridges that claim a bus the one with the
     /// lower number has it; one that is held in reset, or claims what its own bridge does not forward, leads nowhere.
     fn bridges(&self, above: Branch) -> Vec<Branch> {
-        let functions = self.link(above.bridge).into_iter().flat_map(|link| link.functions.values().rev());
-        let below = functions.filter_map(|id| {
+        let bridges = self.link(above.bridge).into_iter().flat_map(|link| link.bridges.values().rev());
+        let below = bridges.filter_map(|id| {
             let config = self.plugged.get(id)?.function.config();
             let BusNumbers { secondary, subordinate, .. } = config.bus_numbers()?;
             let forwards = above.bus < secondary && secondary <= subordinate && subordinate <= above.last;
@@ -164,8 +179,7 @@ impl Plan {
 
     /// Adds the virtual functions that are switched on, at their distance from their physical function.
     fn add_virtual_functions(&self, first: u8, table: &mut Table) {
-        let with_some = self.plugged.values().filter(|plugged| !plugged.virtual_functions.is_empty());
-        for plugged in with_some {
+        for plugged in self.physical.iter().filter_map(|id| self.plugged.get(id)) {
             let config = plugged.function.config();
             let (Some(layout), Some(state)) = (config.sr_iov_layout(), config.sr_iov()) else { continue };
             let Some((bus, last)) = self.buses_of(plugged.place, first) else { continue };
