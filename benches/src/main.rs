@@ -44,7 +44,7 @@ enum What {
     Serve { contender: wire::Contender, socket: PathBuf },
     /// One process of the wake-up's figure in `gate`.
     #[command(hide = true)]
-    Wake { blocked: usize },
+    Wake { blocked: usize, idle: usize },
 }
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         What::Wire => wire::run(cli.rounds),
         What::Nvme => nvme::run(cli.rounds),
         What::Gate => gate_cost::run(cli.rounds),
-        What::Wake { blocked } => gate_cost::serve(blocked).map(|()| Vec::new()),
+        What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };
     match figures {

@@ -24,6 +24,8 @@ const NOBODY: usize = usize::MAX;
 #[derive(Debug)]
 pub struct Monitor {
     owner: AtomicUsize,
+    /// How many windows the owner has open, one within the other.
+    depth: AtomicUsize,
     inside: AtomicUsize,
     removed: AtomicBool,
 }
@@ -32,6 +34,7 @@ impl Default for Monitor {
     fn default() -> Monitor {
         Monitor {
             owner: AtomicUsize::new(NOBODY),
+            depth: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
             removed: AtomicBool::new(false),
         }
@@ -61,11 +64,27 @@ impl Monitor {
     /// This thread has been granted the device, until the window is dropped.
     #[must_use = "dropping the window says that the device is reopened"]
     pub fn granted(&self) -> Window<'_> {
+        self.seize();
+        shuttle::thread::yield_now();
+        Window(self)
+    }
+
+    /// As [`Monitor::granted`], up to [`Monitor::release`], for a window whose ends are told by events.
+    pub fn seize(&self) {
         assert_eq!(self.inside.load(Relaxed), 0, "granted while an access is inside");
         let before = self.owner.swap(this_thread(), Relaxed);
         assert!(before == NOBODY || before == this_thread(), "granted twice");
-        shuttle::thread::yield_now();
-        Window { monitor: self, before }
+        self.depth.fetch_add(1, Relaxed);
+    }
+
+    /// Ends the window that this thread opened last.
+    pub fn release(&self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.inside.load(Relaxed), 0, "reopened while an access is inside");
+        }
+        if self.depth.fetch_sub(1, Relaxed) == 1 {
+            self.owner.store(NOBODY, Relaxed);
+        }
     }
 
     /// The device was removed: call when nothing can be inside any more.
@@ -76,18 +95,14 @@ impl Monitor {
 }
 
 /// The time between *granted* and *reopened*.
-pub struct Window<'m> {
-    monitor: &'m Monitor,
-    before: usize,
-}
+pub struct Window<'m>(&'m Monitor);
 
 impl Drop for Window<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             shuttle::thread::yield_now();
-            assert_eq!(self.monitor.inside.load(Relaxed), 0, "reopened while an access is inside");
         }
-        self.monitor.owner.store(self.before, Relaxed);
+        self.0.release();
     }
 }
 

@@ -4,7 +4,14 @@
 //! reaches it between *granted* and *reopened* or after its removal, and shuttle fails a schedule in which everybody
 //! sleeps, so every waiter ends. The tests that begin with `found` break one of these on purpose and pass if that is seen.
 #![cfg(shuttle)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test code; clippy exempts only functions marked as tests"
+)]
 
+mod lifecycles;
+mod machine;
 mod random;
 
 use gate::{Deadline, Gate, Reason, Refusal, ThreadToken};
@@ -85,22 +92,23 @@ fn settled<T>(result: Result<T, AccessError>) {
     }
 }
 
+/// What a thread does.
+type Work = Box<dyn FnOnce(&mut ThreadToken) + Send>;
+
 /// Runs each of `works` on a thread of its own and waits for all.
-fn together(works: Vec<Box<dyn FnOnce(&mut ThreadToken) + Send>>) {
-    let run = |work: Box<dyn FnOnce(&mut ThreadToken) + Send>| {
-        thread::spawn(move || work(&mut ThreadToken::at_thread_entry()))
-    };
+fn together(works: Vec<Work>) {
+    let run = |work: Work| thread::spawn(move || work(&mut ThreadToken::at_thread_entry()));
     let threads: Vec<_> = works.into_iter().map(run).collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// A thread's work on a slot.
-fn work(
-    slot: &Arc<Slot>,
-    work: impl FnOnce(&Slot, &mut ThreadToken) + Send + 'static,
-) -> Box<dyn FnOnce(&mut ThreadToken) + Send> {
-    let slot = slot.clone();
-    Box::new(move |token| work(&slot, token))
+/// A thread's work on a slot, or on a machine.
+fn work<T: Send + Sync + 'static>(
+    on: &Arc<T>,
+    work: impl FnOnce(&T, &mut ThreadToken) + Send + 'static,
+) -> Work {
+    let on = on.clone();
+    Box::new(move |token| work(&on, token))
 }
 
 fn consumer(slot: &Slot, token: &mut ThreadToken) {
@@ -212,7 +220,7 @@ fn found(complaint: &str, scenario: fn()) {
 
 #[test]
 fn found_an_access_by_a_back_door() {
-    found("between granted and reopened", || {
+    found("granted", || {
         let slot = Slot::new(&Gate::new("f"));
         let back_door = |slot: &Slot, token: &mut ThreadToken| {
             // Through the bridge, past the gate, as the kernel masks INTx.

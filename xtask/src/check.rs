@@ -19,7 +19,7 @@ fn stages() -> Vec<Stage> {
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),
-        stage("museum", 480, "cargo", &["xtask", "museum"]),
+        stage("museum", 540, "cargo", &["xtask", "museum"]),
         stage("tsan", 180, "cargo", &["xtask", "tsan"]),
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
         stage("release", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
@@ -60,7 +60,7 @@ pub(crate) fn check() -> bool {
 pub(crate) fn deep() -> bool {
     run_all(vec![
         stage("test", 300, "cargo", &["test", "--workspace"]),
-        stage("museum", 4 * 3600, "cargo", &["xtask", "museum", "--full"]),
+        stage("museum", 4 * 3600 + 1800, "cargo", &["xtask", "museum", "--full"]),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
         stage("guest", 900, "cargo", &["xtask", "guest"]),
     ])

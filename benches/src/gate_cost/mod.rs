@@ -5,7 +5,7 @@
 //! | `over_nothing_*` | enter and leave, minus the same loop with no lock |
 //! | `vs_rwlock_*`, `vs_mutex_*`, `vs_atomic_count_*` | cost per access with the peer, divided by ours; the access itself is in both |
 //! | `close_reopen_ns` | a close and a reopening while two readers are idle; beside it the heavy barrier alone |
-//! | `wake_growth_10000` | a wake-up with 10,000 other functions blocked, divided by one with a single other one |
+//! | `wake_growth_10000` | a wake-up with 10,000 other functions blocked, divided by one with a single other one and as many threads |
 //! | `ecam_growth_10000` | a configuration read when 10,000 functions are read, divided by one when one is read |
 
 mod access;

@@ -1,8 +1,10 @@
 //! What it costs to wake one function while many others have blocked waiters.
 //!
-//! Two processes, so that their rounds can be interleaved: in one a single other function is blocked, in the other 10,000
-//! are, each with a thread that really waits in its gate. Measured is the closer's side: reopening a gate that one more
-//! thread waits at, system call included.
+//! Three processes, so that their rounds can be interleaved. In ours 10,000 other functions are blocked, each with a thread
+//! that really waits in its gate. In the floor one is, and the other 9,999 threads are parked outside any gate: what is
+//! compared is blocked functions, not what a kernel and its caches make of many threads. That is the peer's part, a
+//! process with one blocked function and no more threads. Measured is the closer's side: reopening a gate that one more thread waits
+//! at, system call included.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -35,9 +37,9 @@ struct World {
 }
 
 impl World {
-    fn start(blocked: usize) -> Result<World, Box<dyn Error>> {
+    fn start(blocked: usize, idle: usize) -> Result<World, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["wake", &blocked.to_string()]);
+        command.args(["wake", &blocked.to_string(), &idle.to_string()]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (ask, answer) = pipes.ok_or("the process has no pipes")?;
@@ -69,13 +71,16 @@ impl Drop for World {
 /// # Errors
 /// A process does not start or ends early: the machine does not bear that many threads.
 pub(super) fn figure(rounds: usize) -> Result<Figure, Box<dyn Error>> {
-    let (mut one, mut many) = (World::start(1)?, World::start(MANY)?);
-    let (mut with_one, mut with_many, mut growth) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut one, mut many, mut alone) =
+        (World::start(1, MANY - 1)?, World::start(MANY, 0)?, World::start(1, 0)?);
+    let (mut with_one, mut with_many, mut growth, mut empty) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let (floor, ours) = (one.round()?, many.round()?);
         growth.push(ours / floor);
         with_one.push(floor);
         with_many.push(ours);
+        empty.push(alone.round()?);
     }
     Ok(Figure {
         figure: "wake_growth_10000",
@@ -85,17 +90,17 @@ pub(super) fn figure(rounds: usize) -> Result<Figure, Box<dyn Error>> {
         better: Better::Lower,
         ours: median(&mut with_many),
         floor: median(&mut with_one),
-        peer: None,
+        peer: Some(median(&mut empty)),
         raw_unit: "ns",
-        peer_is: None,
+        peer_is: Some("one blocked function in a process without the other threads"),
     })
 }
 
-/// The process: blocks `blocked` functions, then answers each line with the cost of a wake-up, in nanoseconds.
+/// The process: blocks `blocked` functions, parks `idle` threads, then answers each line with the cost of a wake-up, in nanoseconds.
 ///
 /// # Errors
 /// The threads cannot be started, or the pipes break.
-pub(crate) fn serve(blocked: usize) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve(blocked: usize, idle: usize) -> Result<(), Box<dyn Error>> {
     // Of the same size in both processes.
     futex_hash::make_room_for(MANY);
     let mut token = ThreadToken::at_thread_entry();
@@ -113,7 +118,17 @@ pub(crate) fn serve(blocked: usize) -> Result<(), Box<dyn Error>> {
             drop(handle.enter(&mut token, AccessKind::Config, ahead()));
         })?;
     }
-    until(|| arrived.load(Ordering::Relaxed) == blocked as u64);
+    for _ in 0..idle {
+        let arrived = arrived.clone();
+        std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            let _token = ThreadToken::at_thread_entry();
+            arrived.fetch_add(1, Ordering::Relaxed);
+            loop {
+                std::thread::park();
+            }
+        })?;
+    }
+    until(|| arrived.load(Ordering::Relaxed) == (blocked + idle) as u64);
     // A status looks at every thread, so not all gates are asked; the others' threads are a few instructions behind.
     for gate in gates.iter().rev().step_by(500) {
         until(|| gate.status().waiting_accesses == 1);

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub(crate) struct Case {
     case: String,
     checker: Checker,
-    /// The schedule (litmus: the round) in which the checker found the bug; `None` for the design.
+    /// The schedule (litmus: the round) in which the checker found the bug; `None` for the design, and for a plain test.
     found_in: Option<u64>,
     /// How many schedules of the design were explored with the same test, where that was done.
     design_schedules: Option<u64>,
@@ -23,7 +23,7 @@ impl Case {
     /// A test over unchanged code: it passes, and says in which schedule it broke an exhibit or how many it explored.
     pub(crate) fn of_test(test: &str, checker: Checker, run: &Run) -> Case {
         let unexpected = match run.ended {
-            Ended::Passed if run.found_in.is_none() && run.explored.is_none() => {
+            Ended::Passed if checker.counts() && run.found_in.is_none() && run.explored.is_none() => {
                 Some("ran, and counted no schedules".to_owned())
             }
             Ended::Passed => None,
@@ -45,6 +45,7 @@ impl Case {
         let unexpected = match (&run.ended, run.found_in) {
             (Ended::Failed, _) if run.gave_up() => Some("the checker gave up: too many branches".to_owned()),
             (Ended::Failed, Some(_)) => None,
+            (Ended::Failed, None) if !mutant.checker.counts() && run.has_panicked() => None,
             (Ended::Failed, None) => Some(format!("failed outside a schedule: {}", run.last_words())),
             (Ended::Passed, _) => Some("SURVIVED".to_owned()),
             (Ended::TimedOut, _) => Some("took too long".to_owned()),

@@ -22,6 +22,8 @@ pub(crate) enum Checker {
     Litmus,
     /// ThreadSanitizer, on real threads.
     Tsan,
+    /// An ordinary test that brings the one interleaving about that it needs.
+    Test,
 }
 
 impl std::fmt::Display for Checker {
@@ -31,7 +33,25 @@ impl std::fmt::Display for Checker {
             Checker::Shuttle => "shuttle",
             Checker::Litmus => "litmus",
             Checker::Tsan => "tsan",
+            Checker::Test => "test",
         })
+    }
+}
+
+impl Checker {
+    /// Where it builds; checkers with the same flags share a directory.
+    fn directory(self) -> &'static str {
+        match self {
+            Checker::Loom => "loom",
+            Checker::Shuttle => "shuttle",
+            Checker::Litmus | Checker::Test => "native",
+            Checker::Tsan => "tsan",
+        }
+    }
+
+    /// It says in which schedule or round it found something, or how many there were.
+    pub(crate) fn counts(self) -> bool {
+        self != Checker::Test
     }
 }
 
@@ -48,7 +68,11 @@ pub(crate) const DESIGN: Suite = Suite { checker: Checker::Loom, package: "museu
 pub(crate) const GATE_LOOM: Suite = Suite { checker: Checker::Loom, package: "gate", test: "loom" };
 pub(crate) const SHUTTLE: Suite = Suite { checker: Checker::Shuttle, package: "museum", test: "shuttle" };
 pub(crate) const LITMUS: Suite = Suite { checker: Checker::Litmus, package: "gate", test: "barrier" };
+pub(crate) const GATE_TEST: Suite = Suite { checker: Checker::Test, package: "gate", test: "closing" };
 pub(crate) const TSAN: Suite = Suite { checker: Checker::Tsan, package: "gate", test: "stress" };
+
+/// What runs over the unchanged code. The stress tests do so in `cargo xtask tsan`.
+pub(crate) const SUITES: [Suite; 6] = [EXHIBITS, DESIGN, GATE_LOOM, SHUTTLE, GATE_TEST, LITMUS];
 
 impl Suite {
     /// Runs over the design and nothing else.
@@ -64,13 +88,13 @@ impl Suite {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(tree.root()).args(["test", "--no-run", "--message-format=json"]);
         cargo.args(["--package", self.package, "--test", self.test]);
-        cargo.env("CARGO_TARGET_DIR", target.join(self.checker.to_string()));
+        cargo.env("CARGO_TARGET_DIR", target.join(self.checker.directory()));
         // Nobody debugs these, and they are built once for each mutant.
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
         match self.checker {
             Checker::Loom => _ = cargo.env("RUSTFLAGS", "--cfg loom"),
             Checker::Shuttle => _ = cargo.env("RUSTFLAGS", "--cfg shuttle"),
-            Checker::Litmus => _ = cargo.env("RUSTFLAGS", ""),
+            Checker::Litmus | Checker::Test => _ = cargo.env("RUSTFLAGS", ""),
             Checker::Tsan => tsan::instrument(&mut cargo),
         }
         let output = cargo.output().map_err(|error| format!("cargo: {error}"))?;
@@ -127,11 +151,11 @@ impl Built {
                 .and_then(|(_, number)| number.trim().parse().ok())
         };
         // The sanitizer counts nothing: it saw the race in the one run that there was.
-        let reported = text.contains("WARNING: ThreadSanitizer: data race").then_some(1);
+        let reported = text.contains(tsan::REPORT).then_some(1);
         Ok(Run {
             ended,
             found_in: number("found in schedule: ").or_else(|| number("found in round: ")).or(reported),
-            explored: number("schedules explored: "),
+            explored: number("schedules explored: ").or_else(|| number("rounds without: ")),
             text,
         })
     }
@@ -188,6 +212,11 @@ impl Run {
     /// The failure is the checker's own limit and says nothing about the code.
     pub(crate) fn gave_up(&self) -> bool {
         self.text.contains("exceeded maximum number of branches")
+    }
+
+    /// The test said what was wrong, rather than being killed.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.text.contains("panicked at")
     }
 
     /// The panic's message.

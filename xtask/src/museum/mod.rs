@@ -59,8 +59,8 @@ pub(crate) fn command(options: &Options) -> Result<bool, String> {
     }
     let mut all = true;
     let mut explored = HashMap::new();
-    for suite in [checker::EXHIBITS, checker::DESIGN, checker::GATE_LOOM, checker::SHUTTLE] {
-        all &= museum.tests_of(&suite, &mut explored)?;
+    for suite in &checker::SUITES {
+        all &= museum.tests_of(suite, &mut explored)?;
     }
     for mutant in plan.mutants.iter().filter(|mutant| museum.wants(mutant)) {
         let case = museum.mutant(mutant, &explored);

@@ -31,6 +31,7 @@ impl Mutant {
             Checker::Shuttle => checker::SHUTTLE,
             Checker::Litmus => checker::LITMUS,
             Checker::Tsan => checker::TSAN,
+            Checker::Test => checker::GATE_TEST,
         }
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_reset_of_one_kind_is_not_taken_for_one_of_another() {
         let told = |kind: &str, text: &str| HostEvent { sequence: 1, kind: kind.into(), text: text.into() };
-        let flr = told("reset", "reset: the guest asked for a function level reset");
+        let flr = told("reset", "reset: a write to its registers asked for a function level reset");
         assert!(Effect::FunctionLevelReset.is_told_by(&flr));
         assert!(!Effect::DeviceReset.is_told_by(&flr));
         let asleep = told("power", "power state D0 to D3hot");

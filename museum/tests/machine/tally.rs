@@ -1,0 +1,35 @@
+//! What the schedules of a scenario have come to: a scenario in which nothing succeeds would prove nothing.
+
+use crate::random::explore_a_part;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// A schedule of a whole machine takes as long as that many of a single function.
+const PART: usize = 25;
+
+std::thread_local! {
+    /// Successes and failures by name. shuttle runs all threads of a scenario on the thread that checks it.
+    static TALLY: RefCell<BTreeMap<&'static str, (usize, usize)>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Counts how something ended.
+pub(crate) fn note<T, E>(what: &'static str, result: &Result<T, E>) {
+    TALLY.with_borrow_mut(|tally| {
+        let (done, refused) = tally.entry(what).or_default();
+        *if result.is_ok() { done } else { refused } += 1;
+    });
+}
+
+/// Explores `scenario`, and asserts that all of `wanted` has happened in it.
+pub(crate) fn explore_with(wanted: &[&str], scenario: fn()) {
+    TALLY.take();
+    explore_a_part(PART, scenario);
+    let tally = TALLY.take();
+    println!("done and refused: {tally:?}");
+    for what in wanted {
+        assert!(
+            tally.get(what).is_some_and(|(done, _)| *done > 0),
+            "no {what} has succeeded in any schedule"
+        );
+    }
+}
