@@ -55,14 +55,19 @@ pub enum Event {
     },
     /// The power state changed.
     PowerChanged {
-        /// `D0` to `D3hot`.
+        /// `D0` to `D3cold`.
         from: &'static str,
-        /// `D0` to `D3hot`.
+        /// `D0` to `D3cold`.
         to: &'static str,
     },
     /// A power state that was asked for was not entered.
     PowerNotChanged {
         /// What stood in the way.
+        detail: String,
+    },
+    /// An operator changed the function: its reset methods, its virtual functions, a register.
+    Operator {
+        /// What was done, for people.
         detail: String,
     },
     /// Something on the way through a reset or a power change that is worth knowing.

@@ -25,7 +25,7 @@ impl Observer for Reporter {
     fn event(&self, function: &str, event: &FunctionEvent<'_>) {
         let event = match event {
             FunctionEvent::Reset { kind: ResetKind::FunctionLevel } => {
-                Event::Reset { reason: "the guest asked for a function level reset" }
+                Event::Reset { reason: "a write to its registers asked for a function level reset" }
             }
             FunctionEvent::ResetFailed { kind: ResetKind::FunctionLevel, error } => {
                 Event::NotReset { detail: error.to_string() }
@@ -40,7 +40,7 @@ impl Observer for Reporter {
             FunctionEvent::Power(step) => Event::PowerNotChanged { detail: step.to_string() },
             FunctionEvent::ResetStep(ResetStep::Prepare | ResetStep::Done { reset: false }) => return,
             FunctionEvent::ResetStep(ResetStep::Done { reset: true }) => {
-                Event::Reset { reason: "its registers were saved and restored" }
+                Event::Reset { reason: "its registers were saved before and restored after" }
             }
             FunctionEvent::ResetStep(step) => Event::Notice { detail: step.to_string() },
             FunctionEvent::PowerNotChanged { error } => Event::PowerNotChanged { detail: error.to_string() },

@@ -9,6 +9,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use assign::Assignment;
+use models::endpoint;
 use models::nvme::backing::{DirectIo, FileOptions};
 use models::nvme::{Backing, Config};
 
@@ -55,11 +57,7 @@ fn mapped() -> usize {
 }
 
 /// Heap and mappings that each of many functions takes.
-fn cost(backing: impl Fn(usize) -> Backing) -> (usize, usize) {
-    let build = |index| {
-        let name = format!("disk{index}");
-        models::nvme::build(&name, &Config::default(), backing(index), Arc::new(())).unwrap()
-    };
+fn cost(build: impl Fn(usize) -> Arc<Assignment>) -> (usize, usize) {
     // What is made once for the process.
     drop(build(0));
     let mut functions = Vec::with_capacity(COUNT);
@@ -68,18 +66,29 @@ fn cost(backing: impl Fn(usize) -> Backing) -> (usize, usize) {
     ((LIVE.with(Cell::get) - before.0) / COUNT, (mapped() - before.1) / COUNT)
 }
 
+fn disk(index: usize, backing: Backing) -> Arc<Assignment> {
+    models::nvme::build(&format!("disk{index}"), &Config::default(), backing, Arc::new(())).unwrap()
+}
+
 /// One test: mappings are counted for the whole process.
 #[test]
 fn an_idle_function_takes_at_most_16_kib_beside_its_disk() {
     let dir = tempfile::tempdir_in(".").unwrap();
     let options = FileOptions { size: Some(DISK_BYTES), direct: DirectIo::WherePossible };
-    let (heap, mapped) = cost(|index| Backing::file(&dir.path().join(index.to_string()), &options).unwrap());
+    let file = |index: usize| Backing::file(&dir.path().join(index.to_string()), &options).unwrap();
+    let (heap, mapped) = cost(|index| disk(index, file(index)));
     println!("with a file: {heap} bytes of heap, {mapped} mapped");
     assert!(heap > 1000 && mapped >= 4096, "the count sees the heap and the doorbell page");
     assert!(heap + mapped <= LIMIT, "{heap} bytes of heap, {mapped} mapped");
 
-    let (heap, mapped) = cost(|_| Backing::memory(DISK_BYTES).unwrap());
+    let (heap, mapped) = cost(|index| disk(index, Backing::memory(DISK_BYTES).unwrap()));
     println!("with memory: {heap} bytes of heap, {mapped} mapped");
     let mapped = mapped - usize::try_from(DISK_BYTES).unwrap();
     assert!(heap + mapped <= LIMIT, "{heap} bytes of heap, {mapped} mapped beside the disk");
+
+    // Its memory BAR of 64 KiB takes nothing until it is written.
+    let endpoint = endpoint::Config { vfs: 8, ..endpoint::Config::default() };
+    let (heap, mapped) = cost(|_| endpoint::build("test", &endpoint, Arc::new(())).unwrap());
+    println!("endpoint-test: {heap} bytes of heap, {mapped} mapped");
+    assert!(heap > 1000 && heap + mapped <= LIMIT, "{heap} bytes of heap, {mapped} mapped");
 }

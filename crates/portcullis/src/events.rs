@@ -37,6 +37,21 @@ struct Inner {
     functions: BTreeMap<String, History>,
 }
 
+impl Inner {
+    /// Virtual functions come and go, and their histories outlive them: beyond the bound a new function displaces the
+    /// history that has been silent longest. No client can make functions.
+    fn make_room_for(&mut self, function: &str) {
+        if self.functions.len() < MAX_FUNCTIONS || self.functions.contains_key(function) {
+            return;
+        }
+        let last = |history: &History| history.entries.back().map_or(0, |entry| entry.sequence);
+        let silent = self.functions.iter().min_by_key(|(_, history)| last(history));
+        if let Some(name) = silent.map(|(name, _)| name.clone()) {
+            self.functions.remove(&name);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct History {
     entries: VecDeque<EventEntry>,
@@ -59,9 +74,7 @@ impl Journal {
         let mut journal = self.journal.lock();
         journal.sequence += 1;
         let sequence = journal.sequence;
-        if journal.functions.len() >= MAX_FUNCTIONS && !journal.functions.contains_key(function) {
-            return None;
-        }
+        journal.make_room_for(function);
         let history = journal.functions.entry(function.to_owned()).or_default();
         if history.entries.len() >= HISTORY {
             history.entries.pop_front();
@@ -122,6 +135,7 @@ fn words(event: &Event) -> (&'static str, bool, String) {
         Event::NotReset { detail } => ("not-reset", true, format!("not reset: {detail}")),
         Event::PowerChanged { from, to } => ("power", false, format!("power state {from} to {to}")),
         Event::PowerNotChanged { detail } => ("power", true, format!("power state not changed: {detail}")),
+        Event::Operator { detail } => ("operator", false, format!("by an operator: {detail}")),
         Event::Notice { detail } => ("notice", true, detail.clone()),
         Event::DeviceFault { detail } => ("device-fault", true, format!("device fault: {detail}")),
         other => ("other", true, format!("{other:?}")),
@@ -159,11 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn functions_beyond_the_bound_are_not_remembered() {
+    fn a_function_beyond_the_bound_displaces_the_one_silent_longest() {
         let journal = Journal::default();
         for n in 0..2 * MAX_FUNCTIONS {
             journal.event(&format!("f{n}"), Event::ClientAttached);
+            journal.event("f0", Event::ClientAttached);
         }
-        assert_eq!(journal.entries(None).len(), MAX_FUNCTIONS);
+        assert_eq!(journal.entries(Some("f0")).len(), HISTORY);
+        assert_eq!(journal.entries(None).len(), HISTORY + MAX_FUNCTIONS - 1);
+        let newest = format!("f{}", 2 * MAX_FUNCTIONS - 1);
+        assert_eq!((journal.entries(Some("f1")).len(), journal.entries(Some(&newest)).len()), (0, 1));
     }
 }

@@ -3,7 +3,12 @@
 
 mod lab;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
 use lab::*;
+use rustix::process::Signal;
 
 const LAB: &str = r#"
 [[slot]]
@@ -31,14 +36,14 @@ device = { model = "endpoint-test" }
 /// The lab, its daemon, and what the commands print.
 struct Machine {
     lab: Lab,
-    _daemon: Daemon,
+    daemon: Daemon,
 }
 
 impl Machine {
     fn new() -> Machine {
         let lab = Lab::new(LAB);
         let daemon = lab.serve();
-        Machine { lab, _daemon: daemon }
+        Machine { lab, daemon }
     }
 
     fn json(&self, words: &[&str]) -> serde_json::Value {
@@ -191,6 +196,236 @@ fn virtual_functions_come_and_go_hp_18() {
     assert_eq!(machine.json(&["ls"]).as_array().unwrap().len(), 7);
     let (code, text) = machine.refused(&["numvfs", "disk0", "1"]);
     assert!(code == 1 && text.contains("(ENOENT)"), "{text}");
+}
+
+#[test]
+fn a_write_that_would_do_half_of_what_a_command_does_is_refused_and_names_the_command() {
+    let machine = Machine::new();
+    machine.text(&["numvfs", "test", "2"]);
+    for (target, write, register, said) in [
+        ("00:01.0", "BRIDGE_CONTROL=0040", "BRIDGE_CONTROL", "reset 0000:00:01.0 --subordinate"),
+        ("00:01.0", "3c.l=00400000", "BRIDGE_CONTROL", "reset 0000:00:01.0 --subordinate"),
+        ("00:01.0", "19.b=09", "19.b", "configuration file"),
+        ("00:01.0", "CAP_PM+4.w=0003", "CAP_PM+4.w", "power 0000:00:01.0 STATE"),
+        ("test", "ECAP_SRIOV+8.w=0000", "ECAP_SRIOV+8.w", "numvfs 0000:02:00.0 N"),
+        ("test", "CAP_EXP+8.w=a810", "CAP_EXP+8.w", "reset 0000:02:00.0 --method flr"),
+    ] {
+        let before = machine.register(target, register);
+        let (code, text) = machine.refused(&["config", target, write]);
+        assert!(code == 1 && text.contains(said) && text.contains("(EPERM)"), "{write}: {code} {text}");
+        assert_eq!(machine.register(target, register), before, "{write}");
+    }
+    for (target, harmless, reads) in [
+        ("00:01.0", "BRIDGE_CONTROL=0001", "0001"),
+        ("00:01.0", "18.l=00010100", "00010100"),
+        ("test", "ECAP_SRIOV+8.w=0019", "0019"),
+    ] {
+        assert_eq!(machine.register(target, harmless), reads);
+    }
+    assert_eq!(machine.json(&["numvfs", "test"])["functions"].as_array().unwrap().len(), 2);
+    assert_eq!(machine.register("disk0", "VENDOR_ID"), "1234", "still reached");
+    machine.text(&["numvfs", "test", "0"]);
+    machine.text(&["config", "test", "CAP_EXP+8.w=a810"]);
+    assert_eq!(
+        machine.register("test", "BASE_ADDRESS_0"),
+        "00000000",
+        "without virtual functions it is done"
+    );
+}
+
+#[test]
+fn what_an_operator_did_is_in_the_history_of_the_function() {
+    let machine = Machine::new();
+    for words in [
+        &["reset", "disk0"][..],
+        &["reset-method", "disk0", "bus,flr"],
+        &["power", "disk0", "D3hot"],
+        &["power", "disk0", "D0"],
+        &["config", "disk0", "COMMAND=0006"],
+        &["config", "disk0", "CAP_EXP+8.w=a810"],
+        &["numvfs", "test", "2"],
+        &["reset", "00:01.0", "--subordinate"],
+    ] {
+        machine.text(words);
+    }
+    let told = |target: &str| -> Vec<String> {
+        let list = machine.json(&["event", "list", target]);
+        list.as_array().unwrap().iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect()
+    };
+    let disk = told("disk0");
+    for text in [
+        "by an operator: reset by flr",
+        "by an operator: reset methods were set to bus flr",
+        "power state D0 to D3hot",
+        "by an operator: power state D0 was asked for",
+        "by an operator: 0006 was written to register 0x004",
+        "reset: a write to its registers asked for a function level reset",
+    ] {
+        assert!(disk.iter().any(|told| told == text), "{text}: {disk:?}");
+    }
+    let resets =
+        disk.iter().filter(|text| *text == "reset: its registers were saved before and restored after");
+    assert_eq!(resets.count(), 2, "its own, and that of the bus: {disk:?}");
+    assert_eq!(told("test"), ["by an operator: virtual functions were set to 2"]);
+    assert_eq!(told("00:01.0"), ["by an operator: everything below was reset by bus"]);
+}
+
+#[test]
+fn a_function_without_power_says_so_and_gets_it_when_it_is_needed() {
+    let machine = Machine::new();
+    machine.text(&["power", "test", "D3cold"]);
+    let show = machine.text(&["show", "test"]);
+    assert!(show.starts_with("0000:02:00.0 without power\n"), "{show}");
+    assert!(show.contains("not readable without power: `portcullis power 0000:02:00.0 D0`"), "{show}");
+    let list = machine.json(&["ls"]);
+    assert_eq!(
+        (&listed(&list, "test")["power"], &listed(&list, "test")["class"]),
+        (&"D3cold".into(), &"".into())
+    );
+    assert!(
+        machine.text(&["dump", "test"]).starts_with("0000:02:00.0 Without power: Portcullis endpoint-test")
+    );
+    for state in ["D3cold", "D3hot"] {
+        machine.text(&["power", "test", state]);
+        assert_eq!(
+            machine.json(&["numvfs", "test", "2"])["functions"].as_array().unwrap().len(),
+            2,
+            "{state}"
+        );
+        machine.text(&["numvfs", "test", "0"]);
+    }
+    machine.text(&["power", "00:01.0", "D3cold"]);
+    assert_eq!(machine.json(&["reset", "00:01.0", "--subordinate"])["not_restored"], 0);
+    assert_eq!(machine.json(&["power", "disk0"])["state"], "D0");
+}
+
+/// The hardware refers to its functions and these to it; a circle that is left would keep a disk from being flushed.
+#[test]
+fn a_daemon_ends_clean_with_virtual_functions_switched_on_and_with_what_sleeps() {
+    for words in [
+        &["power", "00:01.0", "D3cold"][..],
+        &["power", "disk0", "D3hot"],
+        &["reset", "disk0", "--method", "bus"],
+    ] {
+        let machine = Machine::new();
+        machine.text(&["numvfs", "test", "8"]);
+        machine.text(words);
+        let Machine { lab, daemon } = machine;
+        let (status, said) = daemon.end(Signal::TERM);
+        assert!(status == Some(0) && said.contains("everything is flushed and closed"), "{words:?}: {said}");
+        assert!(!said.contains("WARN"), "{words:?}: {said}");
+        assert!(!lab.run_dir().join("control.sock").exists() && !lab.run_dir().join("test/cntrl").exists());
+    }
+}
+
+#[test]
+fn a_reset_that_is_not_there_says_where_to_look() {
+    let machine = Machine::new();
+    for (words, said) in [
+        (&["reset", "disk0", "--method", "acpi"][..], "cannot be reset by acpi"),
+        (&["reset", "disk0", "--method", "acpi"], "`portcullis reset-method 0000:01:00.0` says why"),
+        (&["reset", "00:01.0"], "`portcullis reset 0000:00:01.0 --subordinate`"),
+        (&["reset", "disk0", "--subordinate"], "0000:01:00.0 is no bridge"),
+    ] {
+        let (code, text) = machine.refused(words);
+        assert!(code == 1 && text.contains(said) && text.contains("(ENOTTY)"), "{words:?}: {code} {text}");
+    }
+}
+
+/// What a client was told is on the disk stays there, and the client learns soon what became of its controller.
+#[test]
+fn a_client_whose_controller_is_reset_or_put_to_sleep_ends_with_the_reason_and_the_next_one_goes_on() {
+    let machine = Machine::new();
+    for (words, said) in [
+        (&["reset", "disk0"][..], "was reset by somebody else"),
+        (&["reset", "disk0", "--method", "bus"], "was reset by somebody else"),
+        (&["reset", "00:01.0", "--subordinate"], "was reset by somebody else"),
+        (&["power", "disk0", "D3hot"], "in D3"),
+        (&["power", "00:01.0", "D3cold"], "in D3"),
+        (&["config", "disk0", "COMMAND=0000"], "memory space is disabled"),
+    ] {
+        let socket = machine.lab.run_dir().join("disk0");
+        let mut command = portcullis(&machine.lab.run_dir());
+        command.arg("exercise").arg(socket).args(["--overwrite", "--seconds", "600"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let device = || machine.json(&["show", "disk0"])["device"].to_string();
+        until(|| {
+            device().contains(r#"["controller","enabled"]"#)
+                && device().contains(r#"["submission queues","2"]"#)
+        });
+        machine.text(words);
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            stderr(&output).contains(said) && stderr(&output).contains("\nfix: "),
+            "{words:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(code(&output), 1);
+        machine.text(&["power", "disk0", "D0"]);
+        let again = machine.lab.exercise("disk0", &["--size", "1MiB", "--overwrite"]);
+        assert_eq!(code(&again), 0, "{words:?}: {}", stderr(&again));
+    }
+}
+
+/// Everything that a request can say wrongly, and a daemon that goes on.
+#[test]
+fn a_hostile_request_is_refused_in_a_short_harmless_line_and_changes_nothing() {
+    let machine = Machine::new();
+    let mut stream = UnixStream::connect(machine.lab.run_dir().join("control.sock")).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut replies = BufReader::new(stream.try_clone().unwrap()).lines();
+    let before = machine.text(&["dump"]);
+    let mut ask = |request: &str| {
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(b"\n").unwrap();
+        replies.next().unwrap().unwrap()
+    };
+    let huge = "x".repeat(3900);
+    let hostile = [r"\u001b[2J\u0007\r\n", r"\u0000", "../../disk0", "", " ", huge.as_str(), "é\u{202e}"];
+    let fields = [
+        (
+            "function reset",
+            "how",
+            vec![
+                "3",
+                "{}",
+                r#"{"usual":{"try":3}}"#,
+                r#"{"method":{}}"#,
+                r#"{"method":{"method":7}}"#,
+                r#"{"subordinate":[]}"#,
+                "\"usual\"",
+            ],
+        ),
+        ("function reset-method", "list", vec!["3", "[]", "{}", "true"]),
+        ("function power", "state", vec!["3", "[]", "{}"]),
+        ("function numvfs", "count", vec!["-1", "65536", "1.5", "\"4\"", "1e300", "9", "[]"]),
+        ("function config", "register", vec!["3", "null", "[]", "{}"]),
+    ];
+    for (request, field, bad) in fields {
+        for value in bad {
+            let reply = ask(&format!(r#"{{"request":"{request}","target":"test","{field}":{value}}}"#));
+            assert!(reply.starts_with(r#"{"error":"#), "{request} {value}: {reply}");
+        }
+        for name in hostile {
+            let reply = ask(&format!(r#"{{"request":"{request}","target":"{name}","{field}":"x"}}"#));
+            assert!(reply.starts_with(r#"{"error":"#) && reply.len() < 2000, "{request}: {reply}");
+            let value = match field {
+                "how" => format!(r#"{{"method":{{"method":"{name}"}}}}"#),
+                "count" => continue,
+                // Nothing but blanks is a list: of no methods.
+                "list" if name.trim().is_empty() => continue,
+                _ => format!(r#""{name}""#),
+            };
+            let reply = ask(&format!(r#"{{"request":"{request}","target":"test","{field}":{value}}}"#));
+            assert!(reply.starts_with(r#"{"error":"#) && reply.len() < 2000, "{request} {value}: {reply}");
+            assert!(!reply.chars().any(char::is_control) && !reply.contains(r"\u00"), "{reply}");
+        }
+        let reply = ask(&format!(r#"{{"request":"{request}","{field}":"x"}}"#));
+        assert!(reply.contains("bad-request"), "{request} without a target: {reply}");
+        let reply = ask(&format!(r#"{{"request":"{request}","target":"test","{huge}":1}}"#));
+        assert!(reply.contains("bad-request") && reply.len() < 2000, "{request} with more: {reply}");
+    }
+    assert_eq!(machine.text(&["dump"]), before);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use assign::{DmaError, Port};
 use gate::Pass;
+use pci_spec::config::InterruptPin;
 
 use super::registers::{Command, Register, Registers, Status};
 
@@ -40,7 +41,10 @@ pub(super) fn run(registers: &Registers, port: &Port, pass: &Pass<'_>, command: 
 fn raise(registers: &Registers, port: &Port, pass: &Pass<'_>) {
     let number = registers.get(Register::InterruptNumber);
     match registers.get(Register::InterruptType) {
-        0 => port.interrupts().set_intx(pass, true),
+        // A virtual function has no such line.
+        0 if port.config().interrupt_layout().intx != InterruptPin::None => {
+            port.interrupts().set_intx(pass, true);
+        }
         1 | 2 => {
             if let Ok(number @ 1..=VECTORS) = u16::try_from(number) {
                 port.interrupts().signal(pass, number - 1);
@@ -63,7 +67,7 @@ impl Transfer<'_> {
         let source = self.registers.get_wide(Register::Source);
         let mut sum = Checksum::new();
         let read = self.pieces(|at, piece| {
-            self.port.dma().read(self.pass, source.wrapping_add(at), piece)?;
+            self.port.dma().read(self.pass, address(source, at)?, piece)?;
             sum.add(piece);
             Ok(())
         });
@@ -83,7 +87,7 @@ impl Transfer<'_> {
         let written = self.pieces(|at, piece| {
             pattern.fill(piece);
             sum.add(piece);
-            self.port.dma().write(self.pass, destination.wrapping_add(at), piece)
+            Ok(self.port.dma().write(self.pass, address(destination, at)?, piece)?)
         });
         match written {
             Ok(()) => {
@@ -95,16 +99,17 @@ impl Transfer<'_> {
         }
     }
 
-    /// Copies within the consumer's memory.
+    /// Copies within the consumer's memory, from low to high addresses and a piece at a time. Where the ranges overlap and
+    /// the destination is the higher one, what was copied first is copied again, as it would be by a simple DMA engine.
     fn copy(&self) -> Status {
         let source = self.registers.get_wide(Register::Source);
         let destination = self.registers.get_wide(Register::Destination);
         let mut invalid = Status::SOURCE_INVALID;
         let copied = self.pieces(|at, piece| {
             invalid = Status::SOURCE_INVALID;
-            self.port.dma().read(self.pass, source.wrapping_add(at), piece)?;
+            self.port.dma().read(self.pass, address(source, at)?, piece)?;
             invalid = Status::DESTINATION_INVALID;
-            self.port.dma().write(self.pass, destination.wrapping_add(at), piece)
+            Ok(self.port.dma().write(self.pass, address(destination, at)?, piece)?)
         });
         match copied {
             Ok(()) => Status::COPY_SUCCESS,
@@ -114,7 +119,7 @@ impl Transfer<'_> {
     }
 
     /// Calls `step` with each piece of the size in the register and its offset.
-    fn pieces(&self, mut step: impl FnMut(u64, &mut [u8]) -> Result<(), DmaError>) -> Result<(), Failure> {
+    fn pieces(&self, mut step: impl FnMut(u64, &mut [u8]) -> Result<(), Failure>) -> Result<(), Failure> {
         let size = self.registers.get(Register::Size);
         if size > MAX_TRANSFER {
             return Err(Failure::Length);
@@ -123,7 +128,7 @@ impl Transfer<'_> {
         let mut at = 0;
         while at < size as usize {
             let piece = &mut buffer[..PIECE.min(size as usize - at)];
-            step(at as u64, piece).map_err(|_| Failure::Address)?;
+            step(at as u64, piece)?;
             at += piece.len();
         }
         Ok(())
@@ -135,6 +140,17 @@ enum Failure {
     Address,
     /// The command asks for more than [`MAX_TRANSFER`].
     Length,
+}
+
+impl From<DmaError> for Failure {
+    fn from(_: DmaError) -> Failure {
+        Failure::Address
+    }
+}
+
+/// `offset` bytes after `start`; a transfer does not go on at address 0 beyond the last one.
+fn address(start: u64, offset: u64) -> Result<u64, Failure> {
+    start.checked_add(offset).ok_or(Failure::Address)
 }
 
 /// The CRC-32 that Linux's driver compares: the usual polynomial without the final inversion.

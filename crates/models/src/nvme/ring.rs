@@ -311,6 +311,25 @@ mod tests {
         }
     }
 
+    /// Opcode and flags of an operation as the kernel reads them: `struct io_uring_sqe`, bytes 0 and 28 to 31.
+    fn asked(operation: Operation) -> (u8, u32) {
+        let mut transfer = Transfer::new();
+        transfer.set(operation, 0, 4096);
+        let entry = entry_of(&transfer, &[], 0);
+        // SAFETY: an entry is the kernel's structure of 64 bytes, all of them initialised.
+        let bytes: [u8; 64] = unsafe { std::mem::transmute_copy(&entry) };
+        (bytes[0], u32::from_ne_bytes([bytes[28], bytes[29], bytes[30], bytes[31]]))
+    }
+
+    #[test]
+    fn a_durable_write_and_a_sync_are_asked_of_the_kernel_as_such() {
+        let dsync = u32::try_from(libc::RWF_DSYNC).unwrap();
+        assert_eq!(asked(Operation::Write { durable: true }), (opcode::Writev::CODE, dsync));
+        assert_eq!(asked(Operation::Write { durable: false }), (opcode::Writev::CODE, 0));
+        let (code, flags) = asked(Operation::Sync);
+        assert_eq!((code, flags), (opcode::Fsync::CODE, types::FsyncFlags::DATASYNC.bits()));
+    }
+
     #[test]
     fn answers_are_judged() {
         let mut transfer = Transfer::new();

@@ -14,8 +14,12 @@ Examples:
   portcullis serve                       serve one 1 GiB NVMe disk; prints how to attach it to a VM
   portcullis serve lab.toml              serve what the file describes
   portcullis ls                          what is served, in which state, and who uses it
-  portcullis show 0000:01:00.0           everything about one function (`01:00.0` and the slot's name work too)
+  portcullis show 0000:01:00.0           all about one function (`01:00.0` or its slot works too)
   portcullis dump | lspci -vvv -F /dev/stdin
+  portcullis config 01:00.0 COMMAND      one register
+  portcullis reset 01:00.0               `reset-method` says by which methods
+  portcullis power 01:00.0 D3hot         and D0 to wake it
+  portcullis event list 01:00.0          what happened to it lately, and what operators did
   portcullis exercise $XDG_RUNTIME_DIR/portcullis/disk0/cntrl
   portcullis --json function list        the same for programs: one JSON document on one line
 
@@ -42,11 +46,11 @@ pub struct Global {
     /// Print one JSON document on one line instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// Directory of the daemon's sockets [default: $XDG_RUNTIME_DIR/portcullis, else /tmp/portcullis-UID]
-    #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_RUN_DIR")]
+    /// The daemon's directory [default: $XDG_RUNTIME_DIR/portcullis]
+    #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_RUN_DIR", hide_env_values = true)]
     pub run_dir: Option<PathBuf>,
-    /// Control socket of the daemon to talk to [default: control.sock in the run directory]
-    #[arg(long, global = true, value_name = "SOCKET", env = "PORTCULLIS_CONTROL")]
+    /// The daemon's control socket [default: control.sock in there]
+    #[arg(long, global = true, value_name = "SOCKET", env = "PORTCULLIS_CONTROL", hide_env_values = true)]
     pub control: Option<PathBuf>,
 }
 
@@ -58,15 +62,18 @@ pub enum Command {
     Serve(Serve),
     /// List the functions (function list)
     Ls,
-    /// Show one function: configuration, gate, client, DMA map, interrupts, device (function show)
+    /// Show one function: configuration, gate, client, DMA, interrupts (function show)
     Show(Target),
     /// Print configuration spaces as `lspci -F FILE` reads them (function dump)
     #[command(after_help = DUMP_HELP)]
     Dump(OptionalTarget),
+    /// List who holds what and waits for what (lock list)
+    #[command(after_help = LOCKS_HELP)]
+    Locks,
     /// Reset one function, once what is in flight has ended (function reset)
     #[command(after_help = RESET_HELP)]
     Reset(Reset),
-    /// Show or choose the methods that `reset` tries, in their order (function reset-method)
+    /// Show or choose the methods that `reset` tries (function reset-method)
     #[command(after_help = RESET_METHOD_HELP)]
     ResetMethod(ResetMethod),
     /// Show or change the power state of one function (function power)
@@ -90,9 +97,6 @@ pub enum Command {
     /// Events: list
     #[command(subcommand)]
     Event(EventVerb),
-    /// List who holds what and waits for what (lock list)
-    #[command(after_help = LOCKS_HELP)]
-    Locks,
     /// Locks and waits: list
     #[command(subcommand)]
     Lock(LockVerb),
@@ -147,8 +151,9 @@ pub enum LockVerb {
 }
 
 const LOCKS_HELP: &str = "\
-One line for each thread that waits, longest first, then what is held: closed gates, and accesses that somebody waits for.
-It is answered while everything else is stuck. Waits that last longer than `threshold` of [watchdog] are logged as well.
+One line for each thread that waits, longest first, then what is held: closed gates, and
+accesses that somebody waits for. It is answered while everything else is stuck. Waits that
+last longer than `threshold` of [watchdog] are logged as well.
 
 Examples:
   portcullis locks
@@ -176,7 +181,7 @@ pub struct Reset {
     /// The function.
     #[command(flatten)]
     pub target: Target,
-    /// Only this method, even if it is not among those of `reset-method` [default: those, in their order]
+    /// Only this method, in use or not [default: those in use, in their order]
     #[arg(long, value_name = "METHOD", conflicts_with_all = ["attempt", "subordinate"])]
     pub method: Option<String>,
     /// Reset everything below this bridge instead of the bridge
@@ -188,10 +193,12 @@ pub struct Reset {
 }
 
 const RESET_HELP: &str = "\
-Configuration space is saved before and restored after, so a driver finds its registers as they were; the device itself
-starts anew. Exit code 5 says that what was in flight did not end in time, and nothing was changed.
+Configuration space is saved before and restored after, so a driver finds its registers as they
+were; the device itself starts anew, and a client's driver has to bring it up again. Exit code 5
+says that what was in flight did not end in time, and nothing was changed.
 
-Methods: device_specific, acpi, flr, af_flr, pm, bus, cxl_bus (`portcullis reset-method BDF` says which there are).
+Methods: device_specific, acpi, flr, af_flr, pm, bus, cxl_bus (`portcullis reset-method BDF` says
+which there are).
 
 Examples:
   portcullis reset 01:00.0
@@ -217,14 +224,14 @@ pub struct ResetMethod {
     /// The function.
     #[command(flatten)]
     pub target: Target,
-    /// Methods in the order to try, separated by spaces or commas; `default` for all there are; \"\" for none
+    /// Methods in their order, separated by commas; `default` for all; "" for none
     #[arg(value_name = "LIST")]
     pub list: Option<String>,
 }
 
 const RESET_METHOD_HELP: &str = "\
 Examples:
-  portcullis reset-method 01:00.0              what there is, what is in use, and why the rest is not
+  portcullis reset-method 01:00.0              what there is, what is in use, and why not the rest
   portcullis reset-method 01:00.0 flr,bus
   portcullis reset-method 01:00.0 default
   portcullis reset-method 01:00.0 \"\"           no reset at all";
@@ -241,7 +248,8 @@ pub struct Power {
 }
 
 const POWER_HELP: &str = "\
-A bridge that goes to D3cold takes everything below it along.
+A bridge that goes to D3cold takes everything below it along. Whoever uses a function that is not
+in D0 reads all-ones or errors until it is back; D3hot and D3cold cost the device its state.
 
 Examples:
   portcullis power 01:00.0
@@ -260,7 +268,7 @@ pub struct NumVfs {
 }
 
 const NUMVFS_HELP: &str = "\
-A number other than 0 can only be changed by way of 0, as everywhere.
+A number other than 0 can only be changed by way of 0, as everywhere. The function is woken.
 
 Examples:
   portcullis numvfs 03:00.0
@@ -279,8 +287,10 @@ pub struct Register {
 }
 
 const CONFIG_HELP: &str = "\
-A register is an offset or a name as setpci knows them, with an offset if wanted: COMMAND, CAP_PM+4.w, ECAP_AER+4.l.
-The access waits while the function is blocked, like everybody's.
+A register is an offset or a name as setpci knows them, with an offset if wanted: COMMAND,
+CAP_PM+4.w, ECAP_AER+4.l. The access waits while the function is blocked, like everybody's, and
+wakes a function without power. A write that would do half of what `reset`, `power` or `numvfs`
+does (such as Secondary Bus Reset of a bridge) is refused.
 
 Examples:
   portcullis config 01:00.0 VENDOR_ID
@@ -291,7 +301,7 @@ Examples:
 /// `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// TOML file with the slots; without it one NVMe disk of 1 GiB on a sparse file in the run directory
+    /// TOML file with the slots; without it one NVMe disk of 1 GiB in the run directory
     #[arg(value_name = "FILE.toml")]
     pub file: Option<PathBuf>,
     /// Read and check FILE, serve nothing
@@ -306,8 +316,9 @@ Examples:
   portcullis serve --check lab.toml
   portcullis --run-dir /run/lab serve lab.toml
 
-SIGTERM, SIGINT and SIGHUP end every session, flush the backings and remove the sockets; a second signal stops
-waiting. PORTCULLIS_LOG sets the log filter (such as `debug` or `vfio_user=trace`); the log goes to stderr.";
+SIGTERM, SIGINT and SIGHUP end every session, flush the backings and remove the sockets; a second
+signal stops waiting. PORTCULLIS_LOG sets the log filter (such as `debug` or `vfio_user=trace`);
+the log goes to stderr.";
 
 const DUMP_HELP: &str = "\
 Examples:
@@ -339,8 +350,8 @@ pub struct Exercise {
 
 const EXERCISE_HELP: &str = "\
 Writes a pattern that depends on the place and the round, reads it back and compares every byte.
-THIS OVERWRITES THE DISK. A disk whose first 64 KiB are neither zero nor this command's own pattern is refused
-unless --overwrite is given; so is one that holds anything else where 16 samples look.
+THIS OVERWRITES THE DISK. A disk whose first 64 KiB are neither zero nor this command's own pattern
+is refused unless --overwrite is given; so is one that holds anything else where 16 samples look.
 
 Examples:
   portcullis exercise $XDG_RUNTIME_DIR/portcullis/disk0/cntrl
@@ -440,6 +451,20 @@ mod tests {
             let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
             assert_eq!(action(&words(plain)), action(&words(full)));
         }
+    }
+
+    #[test]
+    fn help_fits_a_terminal_of_100_columns() {
+        fn all(mut command: clap::Command, long: &mut Vec<String>) {
+            let text = command.render_help().to_string();
+            // clap appends defaults and environment to the options, and cannot break them without another dependency.
+            let own = text.lines().filter(|line| !line.contains("[env: "));
+            long.extend(own.filter(|line| line.chars().count() > 100).map(str::to_owned));
+            command.get_subcommands().cloned().for_each(|command| all(command, long));
+        }
+        let mut long = Vec::new();
+        all(CommandLine::command(), &mut long);
+        assert!(long.is_empty(), "{long:#?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::grammar::{Global, Serve};
 use super::{print_json, print_text};
 use crate::config::size::format_size;
-use crate::config::{Config, DaemonConfig};
+use crate::config::{Config, DaemonConfig, DeviceConfig};
 use crate::daemon::signals::Signals;
 use crate::daemon::{Daemon, Slot};
 use crate::events::Journal;
@@ -78,10 +78,11 @@ fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
     let mut text = String::new();
     for slot in slots {
         let (config, socket) = (&slot.config, &slot.socket);
-        let (model, size) = (config.device.model(), format_size(slot.size));
+        let size = if slot.size == 0 { String::new() } else { format!(", {}", format_size(slot.size)) };
+        let model = config.device.model();
         let _ = writeln!(
             text,
-            "{} {} ({model}, {size})\n  socket {}\n",
+            "{} {} ({model}{size})\n  socket {}\n",
             config.address,
             config.name,
             socket.display()
@@ -90,10 +91,13 @@ fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
     if let [slot] = slots {
         let qemu = command_lines::qemu(&slot.socket);
         let cloud_hypervisor = command_lines::cloud_hypervisor(&slot.socket);
-        let exercise = command_lines::shell_quoted(&slot.socket.display().to_string());
         let _ = writeln!(text, "attach it to QEMU 10.1 or newer:\n{qemu}\n");
         let _ = writeln!(text, "or to cloud-hypervisor:\n{cloud_hypervisor}\n");
-        let _ = writeln!(text, "or see it work without a virtual machine:\nportcullis exercise {exercise}\n");
+        if matches!(slot.config.device, DeviceConfig::Nvme { .. }) {
+            let socket = command_lines::shell_quoted(&slot.socket.display().to_string());
+            let _ =
+                writeln!(text, "or see it work without a virtual machine:\nportcullis exercise {socket}\n");
+        }
     } else {
         text.push_str("attach them as docs/operations.md says; `--json` prints the command lines of each\n");
     }

@@ -34,11 +34,12 @@ pub(super) fn functions(list: &[FunctionSummary]) -> String {
             or_dash(&f.slot),
             f.model.clone(),
             f.state.clone(),
+            or_dash(&f.power),
             client.to_owned(),
             or_dash(&f.socket),
         ]
     };
-    table(&["ADDRESS", "SLOT", "MODEL", "STATE", "CLIENT", "SOCKET"], list.iter().map(row).collect())
+    table(&["ADDRESS", "SLOT", "MODEL", "STATE", "POWER", "CLIENT", "SOCKET"], list.iter().map(row).collect())
 }
 
 fn or_dash(text: &str) -> String {
@@ -48,7 +49,8 @@ fn or_dash(text: &str) -> String {
 pub(super) fn slots(list: &[SlotSummary]) -> String {
     let row = |s: &SlotSummary| {
         let path = s.path.clone().unwrap_or_else(|| String::from("-"));
-        vec![s.slot.clone(), s.address.clone(), s.model.clone(), s.backing.clone(), format_size(s.size), path]
+        let size = if s.size == 0 { String::from("-") } else { format_size(s.size) };
+        vec![s.slot.clone(), s.address.clone(), s.model.clone(), s.backing.clone(), size, path]
     };
     table(&["SLOT", "ADDRESS", "MODEL", "BACKING", "SIZE", "PATH"], list.iter().map(row).collect())
 }
@@ -75,7 +77,7 @@ pub(super) fn locks(list: &[LockEntry]) -> String {
 }
 
 pub(super) fn reset(done: &ResetDone) -> String {
-    let mut text = format!("{} reset by {} in {} us\n", done.address, done.method, done.took_us);
+    let mut text = format!("{} reset by {} in {}\n", done.address, done.method, duration(done.took_us));
     if done.not_restored > 0 {
         let _ = writeln!(text, "{} registers could not be restored; see the events", done.not_restored);
     }
@@ -103,7 +105,7 @@ pub(super) fn reset_methods(report: &ResetMethods) -> String {
 }
 
 pub(super) fn power(report: &PowerReport) -> String {
-    let took = report.took_us.map(|took| format!(" after {took} us")).unwrap_or_default();
+    let took = report.took_us.map(|took| format!(" after {}", duration(took))).unwrap_or_default();
     format!("{} {}{took}\n", report.address, report.state)
 }
 
@@ -112,6 +114,15 @@ pub(super) fn virtual_functions(report: &VirtualFunctions) -> String {
         format!("{} has {} of {} virtual functions\n", report.address, report.functions.len(), report.total);
     report.functions.iter().for_each(|function| text.extend([function.as_str(), "\n"]));
     text
+}
+
+/// A time in the unit that suits it.
+fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} us"),
+        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us / 100 % 10),
+        _ => format!("{}.{:02} s", us / 1_000_000, us / 10_000 % 100),
+    }
 }
 
 /// The value alone, as setpci prints it.
@@ -142,12 +153,10 @@ pub(super) fn function(report: &FunctionReport) -> String {
     fields.extend(gate(&report.gate));
     match &report.config {
         Some(config) => fields.extend(configuration(config)),
-        None => {
-            let why = "not readable: the gate does not let the read in, or the function has no power";
-            fields.push(("config", why.into()));
-        }
+        None => fields.extend([("power", s.power.clone()), ("config", unreadable(report))]),
     }
-    let mut text = format!("{} {}\n", s.address, s.class);
+    let class = if s.class.is_empty() { "without power" } else { &s.class };
+    let mut text = format!("{} {class}\n", s.address);
     for (name, value) in &fields {
         let _ = writeln!(text, "  {name:<14}{value}");
     }
@@ -159,6 +168,19 @@ pub(super) fn function(report: &FunctionReport) -> String {
         }
     }
     text
+}
+
+/// Why nothing is known of the configuration space, and what helps.
+fn unreadable(report: &FunctionReport) -> String {
+    let FunctionReport { summary, gate, .. } = report;
+    match (summary.class.is_empty(), gate.state.as_str()) {
+        (true, _) => format!("not readable without power: `portcullis power {} D0`", summary.address),
+        (false, "frozen") => {
+            format!("not readable while it is frozen: `portcullis reset {}`", summary.address)
+        }
+        (false, "open") => String::from("not readable: nothing answers at its address"),
+        (false, state) => format!("not readable while its gate is {state}: `portcullis locks` says why"),
+    }
 }
 
 fn interrupts(i: &InterruptReport) -> String {
@@ -261,6 +283,15 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let text = table(&["A", "B"], vec![vec!["long".into(), "x".into()], vec!["s".into(), String::new()]]);
         assert_eq!(text, "A     B\nlong  x\ns\n");
+    }
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        for (us, text) in
+            [(0, "0 us"), (999, "999 us"), (1_050, "1.0 ms"), (122_507, "122.5 ms"), (1_102_506, "1.10 s")]
+        {
+            assert_eq!(duration(us), text);
+        }
     }
 
     #[test]

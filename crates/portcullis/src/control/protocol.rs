@@ -137,10 +137,22 @@ pub struct Refusal {
     pub errno: Option<String>,
 }
 
+/// Longest message of a refusal, in characters: it may repeat what the client has written.
+const MAX_MESSAGE: usize = 600;
+
 impl Refusal {
-    /// A refusal with `message`.
-    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), errno: None }
+    /// A refusal with `message`. Whatever of it a client has written is harmless on a terminal: control characters are
+    /// escaped, and it is cut at a bound.
+    pub fn new(code: RefusalCode, message: impl AsRef<str>) -> Self {
+        let message = message.as_ref();
+        let mut shown = String::with_capacity(message.len().min(MAX_MESSAGE));
+        for letter in message.chars().take(MAX_MESSAGE) {
+            if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+        }
+        if message.chars().nth(MAX_MESSAGE).is_some() {
+            shown.push_str(" ...");
+        }
+        Self { code, message: shown, errno: None }
     }
 
     /// The same with an error number.
@@ -180,6 +192,14 @@ mod tests {
         assert_eq!(serde_json::from_str::<Request>(text).unwrap(), show);
         let list = r#"{"request":"function list"}"#;
         assert_eq!(serde_json::from_str::<Request>(list).unwrap(), Request::FunctionList {});
+    }
+
+    #[test]
+    fn a_message_that_repeats_a_client_is_short_and_harmless() {
+        let message = format!("\u{1b}[31mred\r\n\u{9b}{}", "é".repeat(5000));
+        let refusal = Refusal::new(RefusalCode::Failed, message);
+        assert!(refusal.message.starts_with("\\u{1b}[31mred\\r\\n\\u{9b}é"), "{refusal}");
+        assert!(refusal.message.ends_with(" ...") && refusal.message.chars().count() < 640);
     }
 
     #[test]

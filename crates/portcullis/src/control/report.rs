@@ -11,12 +11,15 @@ pub struct FunctionSummary {
     pub address: String,
     /// Name of its slot; empty for a root port and a virtual function.
     pub slot: String,
-    /// Device model, or `root-port` or `virtual-function`.
+    /// Device model, or `root-port`, `bridge` or `virtual-function`.
     pub model: String,
-    /// Name of its class.
+    /// Name of its class; empty while it has no power.
     pub class: String,
     /// State of its gate: `open`, `blocked`, `frozen`, `gone`.
     pub state: String,
+    /// Power state: `D0`, `D1`, `D2`, `D3hot`, `D3cold` or `unknown`.
+    #[serde(default)]
+    pub power: String,
     /// Whether a client is attached.
     pub attached: bool,
     /// Path of its vfio-user socket; empty without one.
@@ -48,7 +51,7 @@ pub struct SlotSummary {
 pub struct FunctionReport {
     /// As in `ls`.
     pub summary: FunctionSummary,
-    /// What the configuration space says, read through the gate; absent when the gate refused.
+    /// What the configuration space says, read through the gate; absent when the gate refused or the function has no power.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigReport>,
     /// The gate.

@@ -137,23 +137,24 @@ impl Machine {
     /// hardware behind that to its functions; this is where the circle is broken, so that the device ends when its last
     /// user lets go.
     pub(super) fn unplug(&self, token: &mut ThreadToken, at: Bdf, deadline: Deadline) {
+        let wiring = self.segments.get(&at.segment());
+        // Out of the hardware first: a scan in between would show the function again.
+        if let Some((wiring, id)) = wiring.and_then(|wiring| Some((wiring, wiring.plugged.get(&at)?))) {
+            drop(wiring.fabric.unplug(*id));
+        }
         if let Err(error) = self.topology.remove(token, at, deadline) {
             tracing::warn!("{error}");
-        }
-        let Some(wiring) = self.segments.get(&at.segment()) else { return };
-        if let Some(id) = wiring.plugged.get(&at) {
-            drop(wiring.fabric.unplug(*id));
         }
     }
 
     /// Takes out what is left, the root ports.
     pub(super) fn take_down(&self, token: &mut ThreadToken, deadline: Deadline) {
         for (number, wiring) in &self.segments {
-            if let Err(error) = self.topology.remove_segment(token, *number, deadline) {
-                tracing::warn!("{error}");
-            }
             for id in wiring.plugged.values() {
                 drop(wiring.fabric.unplug(*id));
+            }
+            if let Err(error) = self.topology.remove_segment(token, *number, deadline) {
+                tracing::warn!("{error}");
             }
         }
     }

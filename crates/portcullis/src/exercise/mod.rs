@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use gate::ThreadToken;
 use models::nvme::host::{Completed, Driver, DriverError, Identity, Io, Options, pattern};
 use nvme_spec::Status;
+use rustix::io::Errno;
 use vfio_user::client::{Client, ClientError, ClientOptions};
 
 use latency::Latency;
@@ -54,9 +55,15 @@ pub enum ExerciseError {
         "{0}\nfix: name the socket that `portcullis serve` printed, or its directory; only one client can use it at a time"
     )]
     Connect(ClientError),
+    /// Somebody else reset the controller, or changed its power state or its COMMAND register.
+    #[error(
+        "{0}\nfix: run it again once nobody resets the function or changes its power; what was flushed before is kept \
+         (`portcullis event list` tells what was done)"
+    )]
+    Interfered(DriverError),
     /// The driver or the controller failed.
     #[error(transparent)]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
     /// The transfer size does not suit the disk.
     #[error("{0}")]
     Plan(String),
@@ -82,6 +89,19 @@ pub enum ExerciseError {
     /// Nothing was completed for too long.
     #[error("no command was completed for {} s", COMMAND_TIMEOUT.as_secs())]
     Stalled,
+}
+
+impl From<DriverError> for ExerciseError {
+    fn from(error: DriverError) -> Self {
+        match error {
+            DriverError::WasReset(_) | DriverError::NotDecoded => Self::Interfered(error),
+            // A doorbell found it out first.
+            DriverError::Client(ClientError::Refused { errno: Errno::IO, .. }) => {
+                Self::Interfered(DriverError::NotDecoded)
+            }
+            error => Self::Driver(error),
+        }
+    }
 }
 
 /// What was measured.

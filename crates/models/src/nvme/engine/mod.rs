@@ -17,9 +17,15 @@
 //! * [`slow`]: commands that take longer than a turn.
 
 mod answer;
+#[cfg(test)]
+mod by_hand;
+#[cfg(test)]
+mod durability;
 mod lifecycle;
 mod line;
 mod service;
+#[cfg(test)]
+mod sleep_and_reset;
 mod slow;
 
 use std::sync::Arc;

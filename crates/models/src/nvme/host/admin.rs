@@ -106,7 +106,7 @@ impl Wait {
         }
         if now.duration_since(self.looked) >= LOOK_EVERY {
             self.looked = now;
-            registers.check(token)?;
+            registers.check_running(token)?;
         }
         std::thread::yield_now();
         Ok(())

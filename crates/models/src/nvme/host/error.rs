@@ -31,6 +31,14 @@ pub enum DriverError {
     /// The controller reports a fatal error, or its registers read all-ones.
     #[error("the controller is dead (CSTS {0:#x})")]
     Fatal(u32),
+    /// The controller is not enabled any more, and this driver did not disable it.
+    #[error("the controller was reset by somebody else (CSTS {0:#x}); commands in flight got no answer")]
+    WasReset(u32),
+    /// The server refuses register accesses.
+    #[error(
+        "the controller does not answer: its memory space is disabled, or it is in D3; commands in flight got no answer"
+    )]
+    NotDecoded,
     /// A command failed.
     #[error("{what} failed: {status}")]
     Command {

@@ -252,9 +252,9 @@ impl Driver {
     /// when the controller or its server dies.
     ///
     /// # Errors
-    /// [`DriverError::Fatal`], or the connection's failure.
+    /// [`DriverError::WasReset`], [`DriverError::NotDecoded`], [`DriverError::Fatal`], or the connection's failure.
     pub fn check(&mut self, token: &mut ThreadToken) -> Result<(), DriverError> {
-        self.admin.registers.check(token).map(drop)
+        self.admin.registers.check_running(token)
     }
 
     /// Reads whole blocks from `lba` on into `data`, with slot 0 of queue 0, and waits.

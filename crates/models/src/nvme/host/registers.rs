@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use gate::ThreadToken;
 use nvme_spec::register::{CAP, CC, CSTS, Capabilities, Configuration, ControllerStatus};
 use pci_spec::{ClassCode, Command, config};
+use rustix::io::Errno;
 use vfio_user::client::{Client, ClientError};
 
 use super::DriverError;
@@ -92,6 +93,18 @@ impl Registers {
             return Err(DriverError::Fatal(csts));
         }
         Ok(ControllerStatus(csts))
+    }
+
+    /// As [`Registers::check`], of a controller that was enabled and is to be so still.
+    pub(super) fn check_running(&mut self, token: &mut ThreadToken) -> Result<(), DriverError> {
+        match self.check(token) {
+            Ok(csts) if csts.rdy() => Ok(()),
+            Ok(csts) => Err(DriverError::WasReset(csts.0)),
+            Err(DriverError::Client(ClientError::Refused { errno: Errno::IO, .. })) => {
+                Err(DriverError::NotDecoded)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads CSTS until `reached` or until the time that CAP.TO grants is over.

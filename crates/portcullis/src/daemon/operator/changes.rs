@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use assign::{Event, EventSink};
 use gate::{AccessKind, Deadline, ThreadToken};
 use pci_core::access::RegisterSpec;
 use pci_core::{AccessError, DeviceState, Errno};
+use pci_spec::capability::{af, express};
 use reset::Method;
 
+use super::guard::{self, Places, Write};
 use super::{DaemonOperator, Target};
 use crate::control::protocol::{Refusal, RefusalCode, ResetChoice};
 use crate::control::report::{
@@ -35,17 +38,47 @@ impl DaemonOperator {
                 let method = Method::of_name(method).ok_or_else(|| unknown_method(method))?;
                 resets.reset_function_by(token, snapshot, at, method, Deadline::after(TIMEOUT))
             }
-            ResetChoice::Subordinate { attempt: false } => {
-                resets.reset_bus(token, snapshot, at, Deadline::after(TIMEOUT))
-            }
-            ResetChoice::Subordinate { attempt: true } => resets.try_reset_bus(token, snapshot, at),
+            ResetChoice::Subordinate { attempt } => self.reset_below(token, target, *attempt)?,
         };
-        let done = done.map_err(|error| refuse(error.errno(), &error))?;
+        let done = done.map_err(|error| reset_refused(target, how, &error))?;
+        let method = done.method.map_or("bus", Method::name);
+        let below = if done.method.is_none() { "everything below was " } else { "" };
+        self.tell(target, format!("{below}reset by {method}"));
         Ok(ResetDone {
             address: at.to_string(),
-            method: done.method.map_or("bus", Method::name).to_owned(),
+            method: method.to_owned(),
             not_restored: done.not_restored,
             took_us: micros(start),
+        })
+    }
+
+    /// Resets what is below a bridge. One without power gets it first: it could not reset anything.
+    fn reset_below(
+        &self,
+        token: &mut ThreadToken,
+        target: &Target<'_>,
+        attempt: bool,
+    ) -> Result<Result<reset::Done, reset::Error>, Refusal> {
+        let (snapshot, at) = (&*target.snapshot, target.address());
+        if !target.node.function.config().is_bridge() {
+            let message =
+                format!("{at} is no bridge, so nothing is below it; `portcullis reset {at}` resets it");
+            return Err(refuse(Errno::ENOTTY, &message));
+        }
+        let (power, resets) = (&self.machine.power, &self.machine.resets);
+        let deadline = Deadline::after(TIMEOUT);
+        if target.node.function.device_state() != DeviceState::D0 {
+            let woken = if attempt {
+                power.try_set_state(snapshot, at, DeviceState::D0, token)
+            } else {
+                power.set_state(snapshot, at, DeviceState::D0, token, deadline)
+            };
+            woken.map_err(|error| refuse(error.errno(), &error))?;
+        }
+        Ok(if attempt {
+            resets.try_reset_bus(token, snapshot, at)
+        } else {
+            resets.reset_bus(token, snapshot, at, deadline)
         })
     }
 
@@ -65,6 +98,8 @@ impl DaemonOperator {
             let set = resets.set_methods(token, snapshot, at, &list, deadline).map_err(failed)?;
             let told = set.map_err(|error| refuse(Errno::EINVAL, &error))?;
             warning = told.map(|warning| warning.to_string());
+            let shown = if list.trim().is_empty() { "none" } else { list.trim() };
+            self.tell(target, format!("reset methods were set to {shown}"));
         }
         let in_use = resets.methods(token, snapshot, at, deadline).map_err(failed)?;
         let probed = resets.probe(token, snapshot, at, deadline).map_err(failed)?;
@@ -100,6 +135,7 @@ impl DaemonOperator {
             let message = format!("refused to change power state from {reached} to {wanted}");
             return Err(refuse(Errno::EIO, &message));
         }
+        self.tell(target, format!("power state {reached} was asked for"));
         Ok(PowerReport { address: at.to_string(), state: reached.to_string(), took_us: Some(micros(start)) })
     }
 
@@ -111,6 +147,9 @@ impl DaemonOperator {
     ) -> Result<VirtualFunctions, Refusal> {
         let at = target.address();
         if let Some(count) = count {
+            if count > 0 && target.node.function.config().sr_iov_layout().is_some() {
+                self.wake(token, target)?;
+            }
             let set = self.machine.topology.set_num_vfs(token, at, count, Deadline::after(TIMEOUT));
             let change = set.map_err(|error| refuse(error.errno(), &error))?;
             for (name, what) in change.removed.orphans {
@@ -119,6 +158,7 @@ impl DaemonOperator {
                     "{what:?} is still inside a virtual function that was removed"
                 );
             }
+            self.tell(target, format!("virtual functions were set to {count}"));
         }
         let layout = target.node.function.config().sr_iov_layout();
         let total = layout.map(|layout| layout.total_vfs).ok_or_else(|| {
@@ -149,15 +189,22 @@ impl DaemonOperator {
         let deadline = Deadline::after(TIMEOUT);
         let woken = self.machine.power.wake_for_config(snapshot, at, token, deadline);
         woken.map_err(|error| refuse(error.errno(), &error))?;
-        let offset = {
+        let (offset, places) = {
             let pass = function.handle().enter(token, AccessKind::Config, deadline);
             let pass = pass.map_err(|refusal| access_refused(&refusal.into()))?;
-            spec.locate(function, &pass).map_err(|error| invalid(&error))?
+            let offset = spec.locate(function, &pass).map_err(|error| invalid(&error))?;
+            let find = |id| function.find_capability(&pass, id).ok().flatten();
+            (offset, Places { express: find(express::ID), af: find(af::ID) })
         };
         let width = spec.width();
         if let Some(value) = value {
+            if let Some(why) = guard::objection(function, at, places, Write { offset, width, value }) {
+                return Err(refuse(Errno::EPERM, &format!("nothing was written: {why}")));
+            }
             let written = function.write_register(token, offset, width, value, deadline);
             written.map_err(|error| access_refused(&error))?;
+            let digits = 2 * usize::from(width.bytes());
+            self.tell(target, format!("{value:0digits$x} was written to register {offset:#05x}"));
         }
         let read =
             function.read_register(token, offset, width, deadline).map_err(|error| access_refused(&error))?;
@@ -171,6 +218,41 @@ impl DaemonOperator {
             written: value.map(hexadecimal),
         })
     }
+
+    /// To D0: virtual functions do not come up without their physical function.
+    fn wake(&self, token: &mut ThreadToken, target: &Target<'_>) -> Result<(), Refusal> {
+        if target.node.function.device_state() == DeviceState::D0 {
+            return Ok(());
+        }
+        let deadline = Deadline::after(TIMEOUT);
+        let at = target.address();
+        let woken = self.machine.power.set_state(&target.snapshot, at, DeviceState::D0, token, deadline);
+        woken.map(drop).map_err(|error| refuse(error.errno(), &error))
+    }
+
+    /// Notes in the history of a function what an operator did to it.
+    fn tell(&self, target: &Target<'_>, detail: String) {
+        self.journal.event(target.node.function.name(), Event::Operator { detail });
+    }
+}
+
+/// Why nothing was reset, and where to look.
+fn reset_refused(target: &Target<'_>, how: &ResetChoice, error: &reset::Error) -> Refusal {
+    let at = target.address();
+    let look = format!("`portcullis reset-method {at}` says why");
+    let message = match (error, how) {
+        (reset::Error::NoMethod, ResetChoice::Method { method }) => {
+            format!("the function cannot be reset by {method}, or did not answer after it; {look}")
+        }
+        (reset::Error::NoMethod, _) if target.node.function.config().is_bridge() => {
+            format!(
+                "a bridge is not reset by itself; `portcullis reset {at} --subordinate` resets what is below it"
+            )
+        }
+        (reset::Error::NoMethod, _) => format!("no reset method is left to try; {look}"),
+        _ => error.to_string(),
+    };
+    refuse(error.errno(), &message)
 }
 
 fn unknown_method(name: &str) -> Refusal {

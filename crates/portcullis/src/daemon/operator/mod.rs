@@ -2,9 +2,11 @@
 //!
 //! * this file: which function is meant, and who carries the request out;
 //! * `views`: what is told of functions and slots;
-//! * `changes`: resets, power, virtual functions, registers.
+//! * `changes`: resets, power, virtual functions, registers;
+//! * `guard`: register writes that would do half of what one of these does.
 
 mod changes;
+mod guard;
 mod views;
 
 use std::sync::Arc;

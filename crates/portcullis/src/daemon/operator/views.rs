@@ -43,14 +43,15 @@ impl DaemonOperator {
             let message = "its gate does not let the read in (`portcullis show` says why)";
             Refusal::new(RefusalCode::Busy, message)
         })?;
-        let class = inspect::class(&bytes);
+        let powered = target.node.function.config().is_powered();
+        let class = if powered { inspect::class(&bytes).name() } else { "Without power" };
         let mut text = String::with_capacity(2 * bytes.len());
         for byte in bytes.iter() {
             // Writing to a string cannot fail.
             let _ = write!(text, "{byte:02x}");
         }
         let name = target.slot.map(|slot| format!(" ({})", slot.config.name)).unwrap_or_default();
-        let title = format!("{}: Portcullis {}{name}", class.name(), model(target));
+        let title = format!("{class}: Portcullis {}{name}", model(target));
         Ok(Dump { address: target.address().to_string(), title, bytes: text })
     }
 }
@@ -60,12 +61,14 @@ fn summary(target: &Target<'_>) -> FunctionSummary {
     let mut class = [0; 3];
     function.config().read(pci_spec::config::CLASS_CODE, &mut class);
     let [interface, sub, base] = class;
+    let class = pci_spec::ClassCode { base, sub, interface }.name();
     FunctionSummary {
         address: target.address().to_string(),
         slot: target.slot.map(|slot| slot.config.name.clone()).unwrap_or_default(),
         model: model(target).to_owned(),
-        class: pci_spec::ClassCode { base, sub, interface }.name().to_owned(),
+        class: if function.config().is_powered() { class.to_owned() } else { String::new() },
         state: inspect::state_name(function.gate().status().state).to_owned(),
+        power: function.device_state().to_string(),
         attached: target.slot.is_some_and(|slot| slot.assignment.is_attached()),
         socket: target.slot.map(|slot| slot.socket.display().to_string()).unwrap_or_default(),
     }
@@ -74,7 +77,10 @@ fn summary(target: &Target<'_>) -> FunctionSummary {
 fn model(target: &Target<'_>) -> &'static str {
     match (target.slot, target.node.kind) {
         (Some(slot), _) => slot.config.device.model(),
-        (None, NodeKind::Bridge { .. }) => "root-port",
+        (None, NodeKind::Bridge { .. }) => {
+            let port = target.node.function.config().layout().port_type();
+            if port.is_some_and(|port| port.is_downstream()) { "root-port" } else { "bridge" }
+        }
         (None, NodeKind::Virtual { .. }) => "virtual-function",
         (None, NodeKind::Endpoint) => "endpoint",
     }
@@ -84,6 +90,8 @@ pub(super) fn slot_summary(slot: &Slot) -> SlotSummary {
     let (backing, path) = match &slot.config.device {
         DeviceConfig::Nvme { backing: BackingConfig::Memory { .. }, .. } => ("memory", None),
         DeviceConfig::Nvme { backing: BackingConfig::File { path, .. }, .. } => {
+            // For a reader who stands in another directory than the daemon.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             ("file", Some(path.display().to_string()))
         }
         DeviceConfig::EndpointTest(_) => ("none", None),
