@@ -281,7 +281,7 @@ pub struct Register {
     /// The function.
     #[command(flatten)]
     pub target: Target,
-    /// REGISTER[.b|.w|.l][=VALUE], numbers in hexadecimal
+    /// `REGISTER[.b|.w|.l][=VALUE]`, numbers in hexadecimal
     #[arg(value_name = "REG")]
     pub register: String,
 }
