@@ -183,13 +183,21 @@ fn a_published_value_and_its_replacements_are_ordered() {
     });
 }
 
-/// For `cargo xtask tsan`, to see that the sanitizer is on and reports what nothing orders.
+/// For `cargo xtask tsan`, to see that the sanitizer is on and reports what nothing orders. The threads wait for each other by a
+/// relaxed count: one that had ended before the other began might be ordered with it by the way threads are made.
 #[test]
 #[ignore = "a race on purpose"]
 fn a_planted_race() {
-    let device = Device::new();
+    let (device, running) = (Device::new(), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        scope.spawn(|| device.reset());
-        device.access();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                running.fetch_add(1, Relaxed);
+                while running.load(Relaxed) < 2 {
+                    std::hint::spin_loop();
+                }
+                (0..ROUNDS).for_each(|_| device.reset());
+            });
+        }
     });
 }
