@@ -33,7 +33,7 @@ impl Handle {
         self.shared.word().epoch() != self.epoch()
     }
 
-    /// Enters without waiting, in about two nanoseconds. The pass must be left soon: nobody may sleep in it.
+    /// Enters without waiting, in a nanosecond or two. The pass must be left soon: nobody may sleep in it.
     ///
     /// # Errors
     /// [`Refusal`]: blocked, frozen, gone or a stale handle.

@@ -4,7 +4,7 @@
 //! are very many and closers (reset, power change, freeze, unplug) are few, so the gate counts accesses in flight
 //! and is not a lock around the device.
 //!
-//! * [`Handle`] is the consumer's side. [`Handle::try_enter`] gives a short [`Pass`] in about two nanoseconds and
+//! * [`Handle`] is the consumer's side. [`Handle::try_enter`] gives a short [`Pass`] in a nanosecond or two and
 //!   never waits; [`Handle::enter`] and [`Handle::enter_long`] wait up to a [`Deadline`].
 //! * [`Gate`] is the owner's side. [`Gate::close`] stops entries, drains what is inside and gives a [`Quiesced`] proof;
 //!   [`Gate::freeze`] refuses entries at once without waiting; [`Gate::retire`] ends the epoch for good. [`close_all`]
