@@ -189,8 +189,10 @@ impl Shared {
         }
         self.publish(&core);
         let retiring = core.retiring > 0;
-        let opens = closed && core.status() == Status::Open;
-        let wakeups = if opens { core.wakeups() } else { Wakeups::default() };
+        // Retired meanwhile: that has been told. Frozen: who freezes or thaws under an owner is told of at once, but what
+        // the owner did for itself, about to thaw, has to be taken back if it did not.
+        let tells = closed && matches!(core.status(), Status::Open | Status::Frozen);
+        let wakeups = if tells { core.wakeups() } else { Wakeups::default() };
         drop(core);
         self.notify_waiters();
         if retiring {

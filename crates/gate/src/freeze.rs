@@ -24,8 +24,10 @@ impl Shared {
         core.frozen_under_owner = core.owner.is_some();
         core.since = Stamp::now();
         self.publish(&core);
+        let wakeups = core.wakeups();
         drop(core);
         self.notify_waiters();
+        wakeups.call();
         true
     }
 

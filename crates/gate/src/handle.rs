@@ -6,7 +6,9 @@ use crate::state::Shared;
 use crate::sync::Arc;
 use crate::waits::{Operation, Waiting};
 use crate::word::Word;
-use crate::{AccessKind, Deadline, Epoch, Refusal, Subscription, ThreadToken, Until, Wake, barrier};
+use crate::{
+    AccessKind, Admission, Deadline, Epoch, Refusal, Subscription, ThreadToken, Until, Wake, barrier,
+};
 
 /// A consumer's side of a gate, bound to the epoch it was made in. Pins the gate's memory.
 #[derive(Clone)]
@@ -96,7 +98,14 @@ impl Handle {
         self.shared.thaw(Some(self.epoch()))
     }
 
-    /// Has `wake` called whenever the gate reopens, thaws or retires, until the subscription is dropped.
+    /// What the gate admits of the device that the handle was made for. One load; what was done before the gate came to
+    /// this is visible after it.
+    #[inline]
+    pub fn admission(&self) -> Admission {
+        self.shared.word().admission(self.epoch())
+    }
+
+    /// Has `wake` called whenever the gate reopens, freezes, thaws or retires, until the subscription is dropped.
     pub fn subscribe(&self, wake: std::sync::Arc<dyn Wake>) -> Subscription {
         Subscription::new(self.shared.clone(), wake)
     }

@@ -14,6 +14,7 @@
 //!   `&mut ThreadToken`; a pass or a proof borrows it, so waiting while holding one does not compile.
 //! * [`GateCell`] is data read under a pass and replaced under quiescence; a read costs one compare. [`Published`] is data
 //!   that belongs to no gate: replaced while it is read, and given back when nobody reads it any more.
+//! * [`Wake`] and [`Handle::admission`] are for those who do not enter but follow a gate: what shows a function's memory.
 //! * [`Canceller`] ends a thread's waits from outside, as if their deadlines had passed.
 //!
 //! What this crate does **not** do: it knows nothing of PCI, it runs no thread and calls no device. What a refusal
@@ -30,6 +31,7 @@
 // Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod admission;
 pub mod barrier;
 mod cancel;
 mod cell;
@@ -58,6 +60,7 @@ mod trial;
 pub mod waits;
 mod word;
 
+pub use admission::Admission;
 pub use cancel::Canceller;
 pub use cell::GateCell;
 pub use closed::{Closed, Gone};

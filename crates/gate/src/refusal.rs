@@ -37,10 +37,12 @@ pub enum Reason {
     DmaUnmap,
     /// Interrupts are being wired, or unwired, for the consumer.
     SetIrqs,
+    /// Mappings of the function's memory are being taken away or brought back.
+    Remap,
 }
 
 impl Reason {
-    const ALL: [Reason; 8] = [
+    const ALL: [Reason; 9] = [
         Reason::Reset,
         Reason::PowerChange,
         Reason::Freeze,
@@ -49,15 +51,18 @@ impl Reason {
         Reason::OpsSwap,
         Reason::DmaUnmap,
         Reason::SetIrqs,
+        Reason::Remap,
     ];
 
+    /// The word has four bits for it.
     pub(crate) fn code(self) -> u8 {
+        const { assert!(Reason::ALL.len() <= 1 << 4) };
         self as u8
     }
 
     /// The reason of a code made by `code`; any other code reads as the last reason.
     pub(crate) fn from_code(code: u8) -> Reason {
-        *Reason::ALL.get(usize::from(code)).unwrap_or(&Reason::SetIrqs)
+        *Reason::ALL.get(usize::from(code)).unwrap_or(&Reason::Remap)
     }
 }
 
@@ -72,6 +77,7 @@ impl std::fmt::Display for Reason {
             Reason::OpsSwap => "exchange of the device",
             Reason::DmaUnmap => "change of DMA mappings",
             Reason::SetIrqs => "change of interrupts",
+            Reason::Remap => "change of mappings",
         })
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! bit  0..2   status: open, blocked, frozen, gone
-//! bit  2..5   reason, if blocked
-//! bit  5      DRAIN: a closer waits for accesses to leave; whoever leaves wakes it
-//! bit  6      TRIAL: the closer is only trying; an access looks under the lock before it believes a refusal
-//! bit  7      FENCES: this process has no membarrier; whoever loads this takes the way with fences
-//! bit  8..64  epoch
+//! bit  2..6   reason, if blocked
+//! bit  6      DRAIN: a closer waits for accesses to leave; whoever leaves wakes it
+//! bit  7      TRIAL: the closer is only trying; an access looks under the lock before it believes a refusal
+//! bit  8      FENCES: this process has no membarrier; whoever loads this takes the way with fences
+//! bit  9..64  epoch
 //! ```
-//! An open gate's word is its epoch shifted left by 8 and nothing else, which is what a [`crate::Handle`] compares with.
+//! An open gate's word is its epoch shifted left by 9 and nothing else, which is what a [`crate::Handle`] compares with.
 //! Where readers need fences the mark makes that compare fail, so the fast path asks for no strategy.
 
 use crate::barrier::{self, Strategy};
@@ -50,11 +50,11 @@ pub(crate) enum Status {
 
 const STATUS_MASK: u64 = 0b11;
 const REASON_SHIFT: u32 = 2;
-const REASON_MASK: u64 = 0b111;
-const DRAIN: u64 = 1 << 5;
-const TRIAL: u64 = 1 << 6;
-const FENCES: u64 = 1 << 7;
-const EPOCH_SHIFT: u32 = 8;
+const REASON_MASK: u64 = 0b1111;
+const DRAIN: u64 = 1 << 6;
+const TRIAL: u64 = 1 << 7;
+const FENCES: u64 = 1 << 8;
+const EPOCH_SHIFT: u32 = 9;
 
 /// A loaded or to-be-stored state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,7 @@ mod tests {
             Reason::OpsSwap,
             Reason::DmaUnmap,
             Reason::SetIrqs,
+            Reason::Remap,
         ];
         let blocked = reasons.into_iter().map(Status::Blocked);
         for status in blocked.chain([Status::Open, Status::Frozen, Status::Gone]) {

@@ -34,7 +34,10 @@ fn readers_never_see_half_a_replacement_with_fences_in_place_of_membarrier() {
     });
 }
 
-/// A word with the mark (bit 7) never equals what a handle hopes for, so no reader stays on the way without a fence.
+/// Of a word in a process without membarrier; see the gate's `word`.
+const MARK: u64 = 1 << 8;
+
+/// A word with the mark never equals what a handle hopes for, so no reader stays on the way without a fence.
 #[test]
 fn every_word_carries_the_mark_that_sends_readers_to_the_fences() {
     assert!(barrier::choose(barrier::Strategy::Fences));
@@ -45,13 +48,13 @@ fn every_word_carries_the_mark_that_sends_readers_to_the_fences() {
         let number = shown.split("Word(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
         number.parse::<u64>().unwrap()
     };
-    assert_eq!(word() & 1 << 7, 1 << 7, "open");
+    assert_eq!(word() & MARK, MARK, "open");
     let deadline = Deadline::after(Duration::from_secs(30));
     let quiesced = gate.close(&mut token, Reason::Reset, deadline).unwrap();
-    assert_eq!(word() & 1 << 7, 1 << 7, "blocked");
+    assert_eq!(word() & MARK, MARK, "blocked");
     drop(quiesced);
     gate.freeze();
-    assert_eq!(word() & 1 << 7, 1 << 7, "frozen");
+    assert_eq!(word() & MARK, MARK, "frozen");
     gate.thaw();
     assert!(gate.handle().try_enter(&token, AccessKind::Dma).is_ok());
 }

@@ -1,9 +1,11 @@
 //! The gate on real threads, through its public interface. What needs every interleaving is in `loom.rs`.
 #![cfg(not(any(loom, shuttle)))]
+#![allow(clippy::disallowed_types, reason = "a test's own list")]
+#![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
 use gate::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -306,21 +308,97 @@ fn passes_nest_beyond_the_slots_of_a_thread_and_are_all_drained() {
 }
 
 #[test]
-fn subscribers_are_woken_on_reopen_thaw_and_retire_until_they_unsubscribe() {
+fn subscribers_are_woken_on_reopen_freeze_thaw_and_retire_until_they_unsubscribe() {
     let gate = Gate::new("f");
     let wake = Arc::new(Counted::default());
     let subscription = gate.handle().subscribe(wake.clone());
     let mut token = ThreadToken::at_thread_entry();
     drop(gate.close(&mut token, Reason::Reset, now()).unwrap());
     assert_eq!(wake.0.load(Ordering::SeqCst), 1);
-    gate.freeze();
-    assert_eq!(wake.0.load(Ordering::SeqCst), 1);
-    gate.thaw();
+    assert!(gate.freeze());
     assert_eq!(wake.0.load(Ordering::SeqCst), 2);
-    let _ = gate.retire(&mut token, now());
+    assert!(!gate.freeze());
+    assert_eq!(wake.0.load(Ordering::SeqCst), 2, "nothing has changed");
+    gate.thaw();
     assert_eq!(wake.0.load(Ordering::SeqCst), 3);
+    let _ = gate.retire(&mut token, now());
+    assert_eq!(wake.0.load(Ordering::SeqCst), 4);
     drop(subscription);
     assert_eq!(Arc::strong_count(&wake), 1);
+}
+
+/// Keeps what the gate admitted at each call.
+struct Follows(Handle, Mutex<Vec<Admission>>);
+
+impl Follows {
+    fn seen(&self) -> Vec<Admission> {
+        std::mem::take(&mut self.1.lock().unwrap())
+    }
+}
+
+impl Wake for Follows {
+    fn wake(&self) {
+        self.1.lock().unwrap().push(self.0.admission());
+    }
+}
+
+#[test]
+fn a_subscriber_finds_what_the_gate_came_to() {
+    let gate = Gate::new("f");
+    let mut token = ThreadToken::at_thread_entry();
+    let follower = Arc::new(Follows(gate.handle(), Mutex::default()));
+    let _subscription = gate.handle().subscribe(follower.clone());
+    assert_eq!(follower.0.admission(), Admission::Open);
+    let closed = gate.close(&mut token, Reason::Reset, now()).unwrap();
+    assert_eq!((follower.0.admission(), follower.seen()), (Admission::Blocked, vec![]));
+    assert!(gate.freeze());
+    assert_eq!(follower.seen(), [Admission::Frozen], "frozen although a closer has it");
+    assert!(gate.thaw());
+    assert_eq!(follower.seen(), [Admission::Blocked]);
+    drop(closed);
+    assert_eq!(follower.seen(), [Admission::Open]);
+    assert!(gate.freeze());
+    drop(gate.close_short(&mut token, Reason::Remap, now()).unwrap());
+    assert_eq!(
+        follower.seen(),
+        [Admission::Frozen, Admission::Frozen],
+        "also when a closer leaves a frozen gate"
+    );
+    assert!(gate.close(&mut token, Reason::Reset, now()).unwrap().thaw());
+    assert_eq!(follower.seen(), [Admission::Open]);
+    let _ = gate.retire(&mut token, now());
+    assert_eq!(follower.seen(), [Admission::Gone]);
+    gate.renew().unwrap();
+    assert_eq!((follower.0.admission(), gate.handle().admission()), (Admission::Gone, Admission::Open));
+}
+
+#[test]
+fn who_freezes_with_a_pass_held_is_told_of_at_once() {
+    let gate = Gate::new("f");
+    let token = ThreadToken::at_thread_entry();
+    let follower = Arc::new(Follows(gate.handle(), Mutex::default()));
+    let _subscription = gate.handle().subscribe(follower.clone());
+    let handle = gate.handle();
+    let _pass = handle.try_enter(&token, CONFIG).unwrap();
+    assert!(handle.freeze());
+    assert_eq!(follower.seen(), [Admission::Frozen]);
+}
+
+#[test]
+fn a_trial_that_comes_to_nothing_is_not_seen() {
+    let gate = Gate::new("f");
+    let token = ThreadToken::at_thread_entry();
+    let follower = Arc::new(Follows(gate.handle(), Mutex::default()));
+    let _subscription = gate.handle().subscribe(follower.clone());
+    let handle = gate.handle();
+    let pass = handle.try_enter(&token, CONFIG).unwrap();
+    assert!(gate.try_close(&token, Reason::Reset).is_err());
+    assert_eq!((follower.0.admission(), follower.seen()), (Admission::Open, vec![]));
+    drop(pass);
+    let closed = gate.try_close(&token, Reason::Reset).unwrap();
+    assert_eq!(follower.0.admission(), Admission::Blocked);
+    drop(closed);
+    assert_eq!(follower.seen(), [Admission::Open]);
 }
 
 #[test]
@@ -481,8 +559,40 @@ fn nobody_is_called_and_nobody_sleeps_with_a_lock_of_the_gate_held() {
     until(&gate, "it waits", |status| status.waiting_accesses == 1);
     drop(closed);
     assert!(reader.join().unwrap().is_ok());
-    assert!(looks.1.load(Ordering::SeqCst) >= 1);
+    let seen = || looks.1.swap(0, Ordering::SeqCst);
+    assert!(seen() >= 1);
+    assert!(gate.freeze() && seen() >= 1);
+    drop(gate.try_close(&token, Reason::Reset).unwrap());
+    assert!(seen() >= 1, "a closer has left a frozen gate");
+    assert!(gate.thaw() && seen() >= 1);
+    let mut token = token;
+    assert!(gate.retire(&mut token, now()).orphans.is_empty() && seen() >= 1);
     drop(subscription);
+}
+
+#[test]
+fn a_change_is_admitted_from_the_return_of_who_made_it() {
+    let gate = Gate::new("f");
+    let token = &mut ThreadToken::at_thread_entry();
+    let handle = gate.handle();
+    assert_eq!(handle.admission(), Admission::Open);
+    assert!(gate.freeze());
+    assert_eq!(handle.admission(), Admission::Frozen);
+    let closed = gate.close(token, Reason::Reset, now()).unwrap();
+    assert_eq!(handle.admission(), Admission::Frozen, "somebody owns it");
+    assert!(gate.thaw());
+    assert_eq!(handle.admission(), Admission::Blocked);
+    let parked = closed.park();
+    assert_eq!(handle.admission(), Admission::Blocked);
+    // Somebody is inside beyond the end of the epoch: the next device's handle finds the gate closed, the old one's gone.
+    assert_eq!(gate.retire(token, now()).orphans.len(), 1);
+    assert_eq!(handle.admission(), Admission::Gone);
+    let between = gate.handle();
+    let next = gate.renew().unwrap();
+    let admissions = || [&handle, &between, &next].map(Handle::admission);
+    assert_eq!(admissions(), [Admission::Gone, Admission::Gone, Admission::Blocked]);
+    drop(parked);
+    assert_eq!(admissions(), [Admission::Gone, Admission::Gone, Admission::Open]);
 }
 
 #[test]

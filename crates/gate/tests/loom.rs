@@ -8,6 +8,8 @@
 
 #[path = "loom/cancel.rs"]
 mod cancel;
+#[path = "loom/following.rs"]
+mod following;
 #[path = "loom/parked.rs"]
 mod parked;
 #[path = "loom/published.rs"]

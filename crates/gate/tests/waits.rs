@@ -2,7 +2,7 @@
 #![cfg(not(any(loom, shuttle)))]
 #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
-use gate::lock::Lock;
+use gate::lock::{Leaf, Lock};
 use gate::waits::{Holder, Waiting, chain, snapshot};
 use gate::{AccessKind, CloseError, Deadline, Gate, Published, Reason, Refusal, ThreadToken};
 use std::sync::mpsc::channel;
@@ -210,6 +210,28 @@ fn a_lock_that_is_not_free_is_shown_with_its_name_and_its_holder() {
         waiter.join().unwrap();
     });
     assert!(wait_of(&snapshot(), "waiter-lock").is_none());
+}
+
+#[test]
+fn a_leaf_that_is_not_free_is_shown_as_well() {
+    let leaf = Leaf::<ranks::Test, u32>::new(0);
+    thread::scope(|scope| {
+        let (release, may_free) = channel::<()>();
+        let (locked, is_locked) = channel();
+        let (leaf, may_free) = (&leaf, may_free);
+        let holder = named(scope, "holder-leaf", move |_| {
+            let _guard = leaf.lock();
+            locked.send(()).unwrap();
+            may_free.recv().unwrap();
+        });
+        is_locked.recv().unwrap();
+        let waiter = named(scope, "waiter-leaf", move |_| *leaf.lock());
+        until(waits("waiter-leaf"));
+        release.send(()).unwrap();
+        holder.join().unwrap();
+        assert_eq!(waiter.join().unwrap(), 0);
+    });
+    assert!(wait_of(&snapshot(), "waiter-leaf").is_none());
 }
 
 #[test]

@@ -67,8 +67,7 @@ impl<R: Rank, T> Monitor<R, T> {
     #[inline]
     pub(super) fn lock_as(&self, kind: Kind) -> MonitorGuard<'_, R, T> {
         let entry = kind.enter::<R>();
-        let guard = self.acquire();
-        self.guard(guard, entry, kind)
+        self.acquire(entry, kind)
     }
 
     /// Takes the lock if it becomes free within `patience`: for those who may not be held up.
@@ -91,16 +90,16 @@ impl<R: Rank, T> Monitor<R, T> {
     }
 
     #[cfg(any(loom, shuttle))]
-    fn acquire(&self) -> MutexGuard<'_, T> {
-        self.mutex.lock()
+    fn acquire(&self, entry: net::Entry, kind: Kind) -> MonitorGuard<'_, R, T> {
+        self.guard(self.mutex.lock(), entry, kind)
     }
 
     #[cfg(not(any(loom, shuttle)))]
     #[inline]
-    fn acquire(&self) -> MutexGuard<'_, T> {
+    fn acquire(&self, entry: net::Entry, kind: Kind) -> MonitorGuard<'_, R, T> {
         match self.mutex.try_lock() {
-            Some(guard) => guard,
-            None => self.acquire_contended(),
+            Some(guard) => self.guard(guard, entry, kind),
+            None => self.acquire_contended(entry, kind),
         }
     }
 
@@ -108,22 +107,30 @@ impl<R: Rank, T> Monitor<R, T> {
     #[cfg(not(any(loom, shuttle)))]
     #[cold]
     #[inline(never)]
-    fn acquire_contended(&self) -> MutexGuard<'_, T> {
-        use crate::clock::Stamp;
-        use crate::waits::Waiting;
+    fn acquire_contended(&self, entry: net::Entry, kind: Kind) -> MonitorGuard<'_, R, T> {
         use std::time::Duration;
         /// Locks are held for microseconds: who waits longer than this is worth writing down.
         const GRACE: Duration = Duration::from_millis(10);
-        /// How soon a waiter looks who holds the lock now.
-        const LOOK: Duration = Duration::from_secs(1);
 
-        let since = Stamp::now();
+        let since = crate::clock::Stamp::now();
         if let Some(guard) = self.mutex.try_lock_for(GRACE) {
-            return guard;
+            return self.guard(guard, entry, kind);
         }
+        // To write that down takes a lock of its own, and to take it out again does, with this one at hand, which may be a leaf.
+        // It is harmless: nothing is taken under that one. The net hears of this one afterwards.
+        drop(entry);
+        let guard = self.acquire_visibly(since);
+        self.guard(guard, kind.enter::<R>(), kind)
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn acquire_visibly(&self, since: crate::clock::Stamp) -> MutexGuard<'_, T> {
+        /// How soon a waiter looks who holds the lock now.
+        const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
         loop {
             let holder = self.holder.load(Ordering::Relaxed);
-            let _waiting = Waiting::for_lock(R::NAME, holder, since);
+            let _waiting = crate::waits::Waiting::for_lock(R::NAME, holder, since);
             if let Some(guard) = self.mutex.try_lock_for(LOOK) {
                 return guard;
             }
