@@ -5,14 +5,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The map of ARCHITECTURE.md, top first.
-const MAP: [&str; 11] = [
+const MAP: [&str; 13] = [
     "pci-spec",
     "nvme-spec",
     "gate",
+    "mapping",
     "pci-core",
     "topology",
     "power",
     "reset",
+    "slot",
     "assign",
     "vfio-user",
     "models",
