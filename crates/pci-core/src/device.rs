@@ -2,9 +2,9 @@
 
 use crate::config::{BarIndex, Change, ConfigSpace, ResetKind};
 use gate::{Gate, Pass, Quiesced};
+use mapping::{Area, Memory};
 use pci_spec::Command;
 use pci_spec::capability::pm::PowerState;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// A device model, as its function calls it.
@@ -39,10 +39,28 @@ pub trait Device: Send + Sync {
         let _ = (quiesced, change);
     }
 
-    /// The parts of a BAR that a consumer may map, if any.
-    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
-        let _ = bar;
+    /// The memory behind a region that consumers may map, and which parts of it; nothing if all of it is trapped. `region` is
+    /// numbered as vfio numbers them (VF-13).
+    fn mappable(&self, region: u32) -> Option<Mappable> {
+        let _ = region;
         None
+    }
+
+    /// Regions of the device's own, beside its BARs and its ROM: the first has the number [`FIRST_DEVICE_REGION`]. The same
+    /// as long as the device lives.
+    fn regions(&self) -> &[DeviceRegion] {
+        &[]
+    }
+
+    /// Reads `data.len()` bytes at `offset` of the `nth` of [`Device::regions`], inside it. All of `data` is to be written.
+    fn read_region(&self, pass: &Pass<'_>, nth: usize, offset: u64, data: &mut [u8]) {
+        let _ = (pass, nth, offset);
+        data.fill(0xff);
+    }
+
+    /// Writes `data` at `offset` of the `nth` of [`Device::regions`], inside it; only if it can be written.
+    fn write_region(&self, pass: &Pass<'_>, nth: usize, offset: u64, data: &[u8]) {
+        let _ = (pass, nth, offset, data);
     }
 
     /// Makes virtual function `index` (from 0) of a device whose configuration space has SR-IOV; `gate` is the VF's, for
@@ -68,20 +86,27 @@ pub struct VirtualFunction {
     pub device: Arc<dyn Device>,
 }
 
-/// The memory behind a BAR and which parts of it may be mapped.
-#[derive(Clone, Debug)]
-pub struct MappedAreas<'a> {
-    /// A memfd as long as the BAR; offset 0 is the BAR's first byte.
-    pub fd: BorrowedFd<'a>,
-    /// Page-aligned, in ascending order, without overlap.
-    pub areas: Vec<MappedArea>,
+/// Number of the first region of a device's own; vfio numbers the others below it (VF-13).
+pub const FIRST_DEVICE_REGION: u32 = 9;
+
+/// A region of a device's own. It is there whatever COMMAND says, and asleep with the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRegion {
+    /// Who defines it: vfio's type, with bit 31 set and a PCI vendor below it for a vendor's own.
+    pub kind: u32,
+    /// Which of that type.
+    pub subtype: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it can be written.
+    pub writable: bool,
 }
 
-/// A part of a BAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MappedArea {
-    /// Offset in the BAR, in bytes.
-    pub offset: u64,
-    /// Length in bytes.
-    pub size: u64,
+/// The memory behind a region and which parts of it may be mapped.
+#[derive(Clone, Debug)]
+pub struct Mappable {
+    /// As long as the region, or longer by less than a page; offset 0 is the region's first byte.
+    pub memory: Arc<Memory>,
+    /// Page-aligned, in ascending order, without overlap.
+    pub areas: Vec<Area>,
 }

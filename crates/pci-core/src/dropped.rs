@@ -9,9 +9,9 @@ pub struct Dropped {
     pub config_reads: u64,
     /// Configuration writes dropped.
     pub config_writes: u64,
-    /// BAR reads answered with all-ones.
+    /// Reads of BARs, the ROM and the device's own regions answered with all-ones.
     pub bar_reads: u64,
-    /// BAR writes dropped.
+    /// Writes of them dropped.
     pub bar_writes: u64,
 }
 

@@ -27,9 +27,20 @@ pub enum AccessError {
     /// The window is not decoded: COMMAND.MEM is 0 or the function is in D3hot (VF-17).
     #[error("{0} is not decoded: memory is disabled or the function is in D3hot")]
     MemoryDisabled(BarIndex),
-    /// The ROM cannot be written (VF-17).
-    #[error("the ROM is read-only")]
+    /// The ROM (VF-17), or a region of the device's own, cannot be written.
+    #[error("the region is read-only")]
     ReadOnly,
+    /// The device has no region of its own with this number.
+    #[error("the function has no region {0}")]
+    NoRegion(u32),
+    /// A region of the device's own, of a function that is in D3 (VF-17).
+    #[error("region {0} cannot be reached: the function is in D3")]
+    Asleep(u32),
+    /// The write was stored, and memory is decoded as it says, but what consumers had mapped before may reach the device
+    /// still: the accesses inside did not end in time. It is taken away as soon as they have, or with the next write to
+    /// configuration space, reset or power change, whichever comes first; the same write again waits for it.
+    #[error("the write was stored but what is mapped was not taken away: {0}")]
+    StillMapped(#[source] CloseError),
     /// The write was stored, but the reset it asked for was not done.
     #[error("the write was stored but: {0}")]
     NotReset(#[from] ResetError),
@@ -53,13 +64,14 @@ impl AccessError {
                 Refusal::Gone | Refusal::StaleEpoch { .. } => Errno::ENODEV,
             },
             AccessError::Config(status) => status.errno(),
-            AccessError::MemoryDisabled(_) => Errno::EIO,
+            AccessError::MemoryDisabled(_) | AccessError::Asleep(_) => Errno::EIO,
             AccessError::OutOfRange
             | AccessError::Misaligned
             | AccessError::NoWindow(_)
+            | AccessError::NoRegion(_)
             | AccessError::ReadOnly => Errno::EINVAL,
             AccessError::NotReset(error) => error.errno(),
-            AccessError::PowerNotChanged(cause) => not_closed(cause),
+            AccessError::PowerNotChanged(cause) | AccessError::StillMapped(cause) => not_closed(cause),
             AccessError::NeededByVirtualFunctions => Errno::EBUSY,
         }
     }

@@ -40,10 +40,10 @@ pub use config::{
     LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, ResetKind, Slot, SrIov, SrIovLayout,
     SrIovState, Vendor,
 };
-pub use device::{Device, MappedArea, MappedAreas, VirtualFunction};
+pub use device::{Device, DeviceRegion, FIRST_DEVICE_REGION, Mappable, VirtualFunction};
 pub use dropped::Dropped;
 pub use error::{AccessError, ResetError};
-pub use function::{Function, Inside, IoState, PENDING_POLLS};
+pub use function::{Function, Inside, IoState, PENDING_POLLS, Written};
 pub use observe::{FunctionEvent, Observer};
 pub use pci_spec::Command;
 pub use pci_spec::capability::msix::Location;

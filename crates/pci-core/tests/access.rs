@@ -38,7 +38,7 @@ fn a_misaligned_internal_access_is_a_bad_register_number_and_reaches_nothing() {
         let read = world.function.config_read(&pass, register, width);
         let write = world.function.config_write(&pass, register, width, 0);
         assert_eq!(read, Err(ConfigStatus::BadRegisterNumber), "{register:#x}");
-        assert_eq!(write, Err(ConfigStatus::BadRegisterNumber), "{register:#x}");
+        assert_eq!(write.err(), Some(ConfigStatus::BadRegisterNumber), "{register:#x}");
         drop(pass);
         let quiesced = world.function.gate().close(token, Reason::Reset, patient()).unwrap();
         let write = world.function.config_write_quiesced(&quiesced, register, width, 0);
@@ -160,10 +160,8 @@ fn a_removed_function_is_not_touched_even_by_those_still_inside() {
     });
     let before = world.board.touched();
     assert_eq!(world.function.config_read(&pass, 0, Width::Dword), Err(ConfigStatus::DeviceNotFound));
-    assert_eq!(
-        world.function.config_write(&pass, COMMAND, Width::Word, 7),
-        Err(ConfigStatus::DeviceNotFound)
-    );
+    let write = world.function.config_write(&pass, COMMAND, Width::Word, 7);
+    assert_eq!(write.err(), Some(ConfigStatus::DeviceNotFound));
     assert_eq!(world.function.check_and_mask_intx(&pass), Err(ConfigStatus::DeviceNotFound));
     drop(pass);
     assert_eq!(world.board.touched(), before);
@@ -203,8 +201,11 @@ fn a_function_behind_a_bridge_does_what_it_does_alone() {
     assert_eq!(world.heard(), ["function level reset"]);
     drop(quiesced);
     let pass = world.pass(token);
-    let effects = world.function.config_write(&pass, DEVICE_CONTROL, Width::Word, FLR).unwrap();
-    assert!(effects.flr && world.heard().is_empty(), "under a pass it is only asked for");
+    let written = world.function.config_write(&pass, DEVICE_CONTROL, Width::Word, FLR).unwrap();
+    assert!(written.effects().flr && world.heard().is_empty(), "under a pass it is only asked for");
+    drop(pass);
+    written.carry_out(token, patient()).unwrap();
+    assert_eq!(world.heard(), ["function level reset"], "and done once that was left");
 }
 
 #[test]

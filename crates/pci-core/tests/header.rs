@@ -206,7 +206,10 @@ fn memory_is_decoded_only_while_enabled_and_above_d3() {
     let (memory, io) = (bar(0), bar(2));
     assert!(!config.decodes(memory) && !config.decodes(BarIndex::ROM) && config.decodes(io));
     let _ = config.write(0x04, &[0x02]);
-    assert!(config.decodes(memory) && config.decodes(BarIndex::ROM));
+    assert!(
+        config.decodes(memory) && config.decodes(BarIndex::ROM),
+        "whatever the ROM's own enable bit says"
+    );
     assert!(config.set_power_state(PowerState::D1).is_some());
     assert!(config.decodes(memory));
     assert!(config.set_power_state(PowerState::D3Hot).is_some());

@@ -200,6 +200,7 @@ impl Power {
         let mut session = Session::close(token, &*self.time, &*self.preserve, members, deadline)?;
         if loses_virtual_functions {
             refuse_with_enabled_ones(sleepers())?;
+            session.zap();
         }
         let outcome = change_subtree(&mut session, self.platform.as_deref(), snapshot, node, to)?;
         session.disconnect(&outcome.disconnected);

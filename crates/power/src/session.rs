@@ -85,6 +85,15 @@ impl<'t> Session<'t> {
         }
     }
 
+    /// Takes away what consumers have mapped, before firmware or the slot touches anything (VF-20). With the gates closed
+    /// nothing comes back.
+    pub(crate) fn zap(&mut self) {
+        let held: Vec<Bdf> = self.members.keys().copied().collect();
+        for at in held {
+            self.with(at, |function, quiesced| function.zap(quiesced));
+        }
+    }
+
     fn function(&self, at: Bdf) -> Option<&Arc<Node>> {
         self.members.get(&at).map(|member| &member.node)
     }

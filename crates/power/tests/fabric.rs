@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "test code; clippy exempts only functions marked as tests")]
 
+#[path = "../../pci-core/tests/mapped/mod.rs"]
+mod mapped;
 mod support;
 
 use gate::{Gate, ThreadToken};
+use mapped::{Consumer, Lines, Meets};
 use pci_core::mechanism::{BusRange, ConfigOps, Ecam, HostBridge};
 use pci_core::{
     BarIndex, BarKind, ConfigAddress, ConfigEffects, ConfigSpace, ConfigSpaceBuilder, ConfigStatus, Errno,
@@ -14,7 +17,9 @@ use pci_core::{
 use pci_spec::capability::express::PortType;
 use pci_spec::extended::sr_iov;
 use pci_spec::{Bdf, ClassCode, bridge, config};
-use power::{Emulated, Power, State};
+use power::idle::Policy;
+use power::runtime::Runtime;
+use power::{Emulated, Platform, Power, State};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Clock, Journal, at, patient};
@@ -170,4 +175,77 @@ fn vf_48_virtual_functions_that_the_caller_has_not_seen_keep_their_function_awak
     }
     let _off = disk.config().write(control, &[0, 0]);
     assert_eq!(machine.set(leaf, State::D3Hot), State::D3Hot);
+}
+
+#[test]
+fn vf_20_sleep_and_the_loss_of_power_above_take_the_page_away_and_waking_up_gives_it_back() {
+    let mut machine = Machine::new();
+    let (root, leaf) = (at(0, 1, 0), at(3, 0, 0));
+    let disk = machine.snapshot.function(leaf).unwrap().function.clone();
+    disk.write_config(&mut machine.token, config::COMMAND, &[0x06], patient()).unwrap();
+    let consumer = Consumer::of(&disk, 0, &Lines::default());
+    for (at, state) in [(leaf, State::D3Hot), (root, State::D3Cold)] {
+        assert_eq!(consumer.touch(&mut machine.token), Meets::Device);
+        assert_eq!(machine.set(at, state), state);
+        assert_eq!(consumer.script.look(), Meets::Waits, "{state}");
+        assert_eq!(consumer.touch(&mut machine.token), Meets::Failure, "{state}");
+        assert_eq!(machine.set(leaf, State::D0), State::D0);
+        assert_eq!(consumer.script.look(), Meets::Waits, "back from {state}");
+    }
+    assert_eq!(consumer.touch(&mut machine.token), Meets::Device);
+}
+
+/// Firmware and slot power that look at a page before they act.
+#[derive(Debug)]
+struct Looks {
+    platform: Emulated,
+    page: Arc<mapped::Script>,
+}
+
+impl Platform for Looks {
+    fn manages(&self, at: Bdf) -> bool {
+        self.platform.manages(at)
+    }
+
+    fn is_powered(&self, at: Bdf) -> bool {
+        self.platform.is_powered(at)
+    }
+
+    fn set_state(&self, at: Bdf, state: State) -> Result<(), Errno> {
+        assert_eq!(self.page.look(), Meets::Waits, "{state} of {at} with a page mapped");
+        self.platform.set_state(at, state)
+    }
+}
+
+#[test]
+fn vf_20_the_page_has_gone_before_the_slot_is_without_power() {
+    // Whether it is the function's own power or that of a bridge above it, which knows nothing of its registers.
+    for managed in [at(0, 1, 0), at(3, 0, 0)] {
+        let mut machine = Machine::new();
+        let disk = machine.snapshot.function(at(3, 0, 0)).unwrap().function.clone();
+        disk.write_config(&mut machine.token, config::COMMAND, &[0x02], patient()).unwrap();
+        let consumer = Consumer::of(&disk, 0, &Lines::default());
+        assert_eq!(consumer.touch(&mut machine.token), Meets::Device);
+        let platform = Looks { platform: Emulated::managing([managed]), page: consumer.script.clone() };
+        machine.power = machine.power.on(Arc::new(platform));
+        assert_eq!(machine.set(managed, State::D3Cold), State::D3Cold);
+    }
+}
+
+#[test]
+fn pwr_11_vf_20_the_idle_policy_takes_the_page_away_and_whoever_wakes_the_function_gives_it_back() {
+    let mut machine = Machine::new();
+    let leaf = at(3, 0, 0);
+    let disk = machine.snapshot.function(leaf).unwrap().function.clone();
+    disk.write_config(&mut machine.token, config::COMMAND, &[0x02], patient()).unwrap();
+    let consumer = Consumer::of(&disk, 0, &Lines::default());
+    assert_eq!(consumer.touch(&mut machine.token), Meets::Device);
+    let mut runtime = Runtime::new(machine.power.clone());
+    runtime.manage(leaf, Policy::default());
+    let _ = runtime.poll(&machine.snapshot, &mut machine.token, patient());
+    assert_eq!(machine.power.state(&machine.snapshot, leaf), Some(State::D3Hot));
+    assert_eq!(consumer.script.look(), Meets::Waits);
+    assert_eq!(consumer.touch(&mut machine.token), Meets::Failure);
+    let _usages = runtime.use_awake(&machine.snapshot, leaf, &mut machine.token, patient()).unwrap();
+    assert_eq!(consumer.touch(&mut machine.token), Meets::Device);
 }

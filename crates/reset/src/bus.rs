@@ -154,6 +154,7 @@ impl Resets {
             return Err(Error::Changed);
         }
         let mut session = self.session(token, snapshot, &nodes, closed);
+        session.zap();
         for (node, policy) in nodes.iter().zip(&policies) {
             learn(policy, &mut session, node.address);
         }

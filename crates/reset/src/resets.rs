@@ -129,10 +129,11 @@ impl Resets {
     }
 
     /// Resets a function that the caller has closed, without saving or restoring anything (RST-13). The gate stays
-    /// closed and is given back for the caller to go on with, unless it was retired.
+    /// closed and is given back for the caller to go on with, unless it was retired. Its virtual functions are closed
+    /// meanwhile, without waiting for others, and are switched off afterwards.
     ///
     /// # Errors
-    /// [`Error`], beside the gate.
+    /// [`Error`], beside the gate; [`Error::Busy`] and [`Error::Changed`] for the virtual functions.
     pub fn reset_closed(
         &self,
         token: &mut ThreadToken,
@@ -141,13 +142,27 @@ impl Resets {
         closed: Closed,
     ) -> (Option<Closed>, Result<Method, Error>) {
         let Some(node) = snapshot.function(at).cloned() else { return (Some(closed), Err(Error::NotThere)) };
+        let virtuals = snapshot.virtual_functions(at);
+        let shut = shut(&virtuals, token, Patience::None);
+        let closed_virtuals =
+            match shut.and_then(|shut| self.same_virtuals(token, at, &virtuals).map(|()| shut)) {
+                Ok(shut) => shut,
+                Err(error) => return (Some(closed), Err(error)),
+            };
         let around = self.surroundings(token, snapshot, &node, Patience::None);
         let policy = self.policies.of(token, &node);
-        let mut session = self.session(token, snapshot, &[node], [closed]);
+        let nodes: Vec<Arc<Node>> = virtuals.iter().cloned().chain([node]).collect();
+        let mut session = self.session(token, snapshot, &nodes, closed_virtuals.into_iter().chain([closed]));
+        session.zap();
         learn(&policy, &mut session, at);
         let subject = subject(at, &policy, self.quirks, around);
         let list = subject.list(&policy);
         let done = attempt(&mut session, subject, list);
+        if done.is_ok() {
+            for node in &virtuals {
+                session.reset_emulated(node.address, ResetKind::FunctionLevel);
+            }
+        }
         (session.give_back(at), done.map_err(Error::from))
     }
 
@@ -225,13 +240,9 @@ impl Resets {
             virtuals.iter().map(|node| (node.address, self.policies.of(token, node))).collect();
         nodes.extend(virtuals);
         let closed = shut(&nodes, token, patience)?;
-        if let Some(topology) = &self.topology
-            && !same(&topology.snapshot(token).virtual_functions(at), &snapshot.virtual_functions(at))
-        {
-            // Some came that are not held: they would be switched off under their consumers.
-            return Err(Error::Changed);
-        }
+        self.same_virtuals(token, at, &snapshot.virtual_functions(at))?;
         let mut session = self.session(token, snapshot, &nodes, closed);
+        session.zap();
         for (at, policy) in &virtual_policies {
             learn(policy, &mut session, *at);
         }
@@ -240,6 +251,15 @@ impl Resets {
             done.is_ok() && (reset == at || virtual_policies.iter().any(|(at, _)| *at == reset))
         });
         done
+    }
+
+    /// Looked at with the function closed, so that none comes any more: those that are not held would be switched off
+    /// under their consumers.
+    fn same_virtuals(&self, token: &ThreadToken, at: Bdf, held: &[Arc<Node>]) -> Result<(), Error> {
+        let topology = self.topology.as_ref();
+        let changed =
+            topology.is_some_and(|topology| !same(&topology.snapshot(token).virtual_functions(at), held));
+        if changed { Err(Error::Changed) } else { Ok(()) }
     }
 
     /// A function without power answers nothing, and a reset would find nothing to save. It is given power as for any

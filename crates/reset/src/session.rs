@@ -50,6 +50,15 @@ impl<'s> Session<'s> {
         Session { token, snapshot, time, procedures, members }
     }
 
+    /// Takes away what consumers have mapped of all that is held, before any of it is touched (VF-40, VF-43): also of
+    /// virtual functions, whose physical one takes their memory with it. With the gates closed nothing comes back.
+    pub(crate) fn zap(&mut self) {
+        let held: Vec<Bdf> = self.members.keys().copied().collect();
+        for at in held {
+            self.with(at, |function, quiesced| function.zap(quiesced));
+        }
+    }
+
     /// Reopens all gates; those of functions that were reset, also if they were frozen.
     pub(crate) fn end(mut self, was_reset: impl Fn(Bdf) -> bool) {
         for (at, member) in &mut self.members {
@@ -58,7 +67,7 @@ impl<'s> Session<'s> {
                 && was_reset(*at)
             {
                 // Whoever froze or removed it meanwhile has the last word; the reset was done all the same.
-                let _reopened = quiesced.thaw();
+                let _reopened = member.node.function.thaw_quiesced(quiesced);
             }
         }
     }

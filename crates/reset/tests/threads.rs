@@ -8,6 +8,7 @@ use pci_core::{AccessError, ConfigStatus, Express};
 use pci_spec::capability::express::PortType;
 use pci_spec::config;
 use reset::Error;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,23 +25,11 @@ fn a_consumer_never_sees_half_of_a_reset_and_everybody_gets_an_answer() {
         Plan::new().bridge(PORT, port, Script::default(), (1, 1), false).endpoint(EP, config, script).build();
     let learnt = rig.resets.probe(&mut rig.token, &rig.snapshot, bdf(EP), minute());
     assert!(learnt.is_ok());
-    let over = AtomicBool::new(false);
+    let (over, reading) = (AtomicBool::new(false), Barrier::new(2));
     let Rig { token, resets, snapshot, .. } = &mut rig;
     let (resets, snapshot) = (&*resets, &*snapshot);
     let function = &snapshot.function(bdf(EP)).expect("there").function;
     std::thread::scope(|scope| {
-        let functions = scope.spawn(|| {
-            let mut token = ThreadToken::at_thread_entry();
-            count(|| resets.reset_function(&mut token, snapshot, bdf(EP), minute()).map(drop))
-        });
-        let buses = scope.spawn(|| {
-            let mut token = ThreadToken::at_thread_entry();
-            count(|| resets.reset_bus(&mut token, snapshot, bdf(PORT), minute()).map(drop))
-        });
-        let tries = scope.spawn(|| {
-            let mut token = ThreadToken::at_thread_entry();
-            count(|| resets.try_reset_function(&mut token, snapshot, bdf(EP)).map(drop))
-        });
         let consumer = scope.spawn(|| {
             let mut token = ThreadToken::at_thread_entry();
             let mut reads = 0;
@@ -54,9 +43,26 @@ fn a_consumer_never_sees_half_of_a_reset_and_everybody_gets_an_answer() {
                     }
                     Err(error) => panic!("{error}"),
                 }
+                if reads == 0 {
+                    reading.wait();
+                }
                 reads += 1;
             }
             reads
+        });
+        // Or all the resets may be over before it begins.
+        reading.wait();
+        let functions = scope.spawn(|| {
+            let mut token = ThreadToken::at_thread_entry();
+            count(|| resets.reset_function(&mut token, snapshot, bdf(EP), minute()).map(drop))
+        });
+        let buses = scope.spawn(|| {
+            let mut token = ThreadToken::at_thread_entry();
+            count(|| resets.reset_bus(&mut token, snapshot, bdf(PORT), minute()).map(drop))
+        });
+        let tries = scope.spawn(|| {
+            let mut token = ThreadToken::at_thread_entry();
+            count(|| resets.try_reset_function(&mut token, snapshot, bdf(EP)).map(drop))
         });
         let done = functions.join().expect("no panic") + buses.join().expect("no panic");
         assert_eq!(done, 2 * ROUNDS, "who waits gets its turn");

@@ -108,12 +108,14 @@ impl Topology {
         }
         let shown = self.snapshot(token).virtual_functions(physical.at());
         let nodes = physical.make(&places)?;
+        // What is shown was switched off behind the picture's back. It goes first: switched on again, the memory of these
+        // would be decoded too.
+        let mut removed = retire_virtual(token, shown, deadline);
         let mut closed = Some(closed);
         let done = self.bring_up(token, physical, &mut closed, &nodes, deadline);
         match done {
             Ok(()) => {
                 drop(closed);
-                let mut removed = retire_virtual(token, shown, deadline);
                 removed.nodes.retain(|old| !nodes.iter().any(|new| new.address == old.address));
                 Ok(VirtualFunctions { added: nodes, removed })
             }
@@ -235,7 +237,8 @@ impl Physical {
             let made = self.node.function.device().virtual_function(index, &gate);
             let VirtualFunction { config, device } =
                 made.filter(|made| made.config.is_virtual()).ok_or(NumVfsError::NotMade(index))?;
-            let function = Arc::new(Function::new(address.to_string(), gate, config, device));
+            let function = Function::new(address.to_string(), gate, config, device);
+            let function = Arc::new(function.depending_on(&self.node.function));
             Ok(Arc::new(Node { address: *address, function, kind: NodeKind::Virtual { physical } }))
         };
         (0..).zip(places).map(make).collect()

@@ -1,8 +1,8 @@
 //! The present picture, and the changes of it.
 
-use crate::enumerate::{self, Found, Problem, Request};
+use crate::enumerate::{self, Assignments, Found, Outcome, Problem, Request};
 use crate::{Node, NodeKind, Segment, Snapshot, TopologyError};
-use gate::{AccessKind, Deadline, Gate, Gone, InsideKind, Published, Reason, Refusal, ThreadToken};
+use gate::{AccessKind, Closed, Deadline, Gate, Gone, InsideKind, Published, Reason, Refusal, ThreadToken};
 use pci_core::{DeviceState, Presence, Time};
 use pci_spec::Bdf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +124,7 @@ impl Topology {
     ) -> Result<Scanned, TopologyError> {
         let segment = self.segment(token, number).ok_or(TopologyError::NoSegment(number))?;
         let mut turn = segment.turn.close(token, Reason::OpsSwap, deadline).map_err(contended(number))?;
-        let mut assigned = segment.assigned.replace(&mut turn, enumerate::Assignments::default());
+        let mut assigned = segment.assigned.replace(&mut turn, Assignments::default());
         let turn = turn.park();
 
         let before = self.snapshot(token);
@@ -135,16 +135,18 @@ impl Topology {
         let request =
             Request { bridge: &segment.bridge, windows: &segment.windows, time: &*self.time, turn: &turn };
         let outcome = enumerate::scan(token, &request, &mut assigned, known);
-        let mut turn = turn.resume(token).map_err(|Gone| TopologyError::Ended(number))?;
-        let _empty = segment.assigned.replace(&mut turn, assigned);
-        let turn = turn.park();
-        let outcome = outcome.ok_or(TopologyError::Ended(number))?;
-
-        let mut problems = outcome.problems;
-        let mut nodes = nodes(&outcome.found, &segment, &mut problems);
-        nodes.extend(hidden(token, &before, &segment, &nodes, deadline));
-        let (change, _) = self.publish(token, deadline, |old| merge(old, number, nodes))?;
-        drop(turn);
+        let redecoded = outcome.iter().flat_map(|outcome| &outcome.redecoded);
+        let redecoded: Vec<_> =
+            redecoded.filter_map(|at| Some((*at, segment.functions.function(*at)?))).collect();
+        let published = self.publish_scan(token, &segment, &before, (turn, assigned), outcome, deadline);
+        // Whatever came of it, and with no turn held: those who are inside are waited for.
+        let still_mapped: Vec<_> = redecoded
+            .into_iter()
+            .filter(|(_, function)| function.zap_mappings(token, deadline).is_err())
+            .map(|(at, _)| Problem::StillMapped(at))
+            .collect();
+        let (change, mut problems) = published?;
+        problems.extend(still_mapped);
         let mut removed = retire_virtual(token, change.removed, deadline);
         for physical in change.bereft {
             // Left on they would answer where nobody has them. What cannot be closed now is told of when its number is set.
@@ -155,6 +157,28 @@ impl Topology {
         }
         removed.nodes.sort_by_key(|node| node.address);
         Ok(Scanned { added: change.added, removed, problems })
+    }
+
+    /// Keeps the addresses that a scan has given, and shows what it has found. Lets the segment's turn go.
+    fn publish_scan(
+        &self,
+        token: &mut ThreadToken,
+        segment: &Segment,
+        before: &Snapshot,
+        (turn, assigned): (Closed, Assignments),
+        outcome: Option<Outcome>,
+        deadline: Deadline,
+    ) -> Result<(Merged, Vec<Problem>), TopologyError> {
+        let number = segment.number();
+        let mut turn = turn.resume(token).map_err(|Gone| TopologyError::Ended(number))?;
+        let _empty = segment.assigned.replace(&mut turn, assigned);
+        let _turn = turn.park();
+        let outcome = outcome.ok_or(TopologyError::Ended(number))?;
+        let mut problems = outcome.problems;
+        let mut nodes = nodes(&outcome.found, segment, &mut problems);
+        nodes.extend(hidden(token, before, segment, &nodes, deadline));
+        let (change, _) = self.publish(token, deadline, |old| merge(old, number, nodes))?;
+        Ok((change, problems))
     }
 
     /// Takes a function out of the picture, with its virtual functions and all that is below it. The virtual functions
@@ -200,7 +224,7 @@ impl Topology {
         Ok((result, snapshot))
     }
 
-    fn take_turn(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<gate::Closed, TopologyError> {
+    fn take_turn(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<Closed, TopologyError> {
         let turn = self.turn.close(token, Reason::OpsSwap, deadline);
         Ok(turn.map_err(TopologyError::Contended)?.park())
     }

@@ -45,8 +45,19 @@ pub struct ConfigEffects {
     pub bus_numbers_changed: bool,
     /// A port forwards, or no longer forwards, to all 256 functions of the device below.
     pub ari_forwarding: Option<Change<bool>>,
-    /// Virtual functions came or went, or their memory was switched on or off.
+    /// Virtual functions came or went, or their memory was switched on or off. Who asks for that has closed them as well,
+    /// and has taken away what is mapped of them ([`Function::zap`](crate::Function::zap)).
     pub sr_iov: Option<Change<SrIovState>>,
+}
+
+impl ConfigEffects {
+    /// Whether the function's own memory is decoded now and was not before, or the other way round: what consumers have
+    /// mapped of it is to be taken away (VF-20). The memory of virtual functions is theirs: see `sr_iov`.
+    #[must_use]
+    pub fn changes_decoding(&self) -> bool {
+        let memory = |change: Change<Command>| (change.old ^ change.new).contains(Command::MEMORY_SPACE);
+        self.command.is_some_and(memory)
+    }
 }
 
 /// How software has set MSI up.

@@ -43,10 +43,11 @@ pub use reset::ResetKind;
 pub use sr_iov::{SrIov, SrIovState};
 pub use walk::{find_capability, find_extended};
 
+use crate::power::DeviceState;
 use layout::HeaderKind;
 use pci_spec::capability::pm::PowerState;
 use pci_spec::{Command, EXTENDED_CONFIG_SPACE_SIZE, Status, config};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Size of a configuration space, in bytes.
@@ -56,6 +57,10 @@ pub const CONFIG_SIZE: usize = EXTENDED_CONFIG_SPACE_SIZE;
 const COMMAND_STATUS: usize = config::COMMAND as usize / 4;
 
 /// The configuration space of one function; see the module's head.
+///
+/// In one cache line, as every access looks here whether the function is awake and decodes: see
+/// [`Function`](crate::Function).
+#[repr(align(64))]
 #[derive(Debug)]
 pub struct ConfigSpace {
     layout: Arc<Layout>,
@@ -63,9 +68,15 @@ pub struct ConfigSpace {
     values: Box<[AtomicU32]>,
     /// Without power nothing is answered, whatever the values are.
     powered: AtomicBool,
+    /// The power state that no register tells of: [`power::AS_REGISTER`], or the [`DeviceState`].
+    noted: AtomicU8,
     /// See [`ConfigSpace::count_routing_changes`].
     routing_changes: OnceLock<Arc<AtomicU64>>,
+    /// Of a virtual function: the space of its physical function, which holds its memory enable.
+    physical: OnceLock<Arc<ConfigSpace>>,
 }
+
+const _: () = assert!(size_of::<ConfigSpace>() == 64, "one cache line");
 
 impl ConfigSpace {
     /// Starts to describe a configuration space.
@@ -89,7 +100,14 @@ impl ConfigSpace {
     #[must_use]
     pub fn new(layout: Arc<Layout>) -> ConfigSpace {
         let values = layout.initial.iter().map(|value| AtomicU32::new(*value)).collect();
-        ConfigSpace { layout, values, powered: AtomicBool::new(true), routing_changes: OnceLock::new() }
+        ConfigSpace {
+            layout,
+            values,
+            powered: AtomicBool::new(true),
+            noted: AtomicU8::new(power::AS_REGISTER),
+            routing_changes: OnceLock::new(),
+            physical: OnceLock::new(),
+        }
     }
 
     /// What all functions of this make share.
@@ -185,13 +203,18 @@ impl ConfigSpace {
         self.set_bits(COMMAND_STATUS, u32::from(events.bits()) << 16, true);
     }
 
-    /// Whether the window answers accesses now: VF-18, memory and ROM by COMMAND.MEM, and nothing in D3hot. As in
-    /// vfio, I/O BARs do not depend on COMMAND.IO, nor the ROM on its own enable bit. Without power nothing answers.
+    /// Whether the window answers accesses now: VF-18, memory and ROM by COMMAND.MEM, a virtual function's memory also by
+    /// the memory enable of all of them, and nothing in D3hot or without power. As in vfio, I/O BARs do not depend on
+    /// COMMAND.IO, nor the ROM on its own enable bit: a consumer that reads region 6 has it switched on for that.
     #[must_use]
     pub fn decodes(&self, bar: BarIndex) -> bool {
         let memory = self.layout.bar(bar).is_none_or(|bar| bar.kind.is_memory());
-        let enabled = !memory || self.command().contains(Command::MEMORY_SPACE);
-        enabled && self.power_state() < PowerState::D3Hot && self.is_powered()
+        (!memory || self.decodes_memory()) && self.device_state() < DeviceState::D3Hot && self.is_powered()
+    }
+
+    fn decodes_memory(&self) -> bool {
+        self.command().contains(Command::MEMORY_SPACE)
+            && self.physical.get().is_none_or(|pf| pf.enables_vf_memory())
     }
 
     /// Size of a BAR or the ROM in bytes, if the function has it.

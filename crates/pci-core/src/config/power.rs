@@ -1,4 +1,5 @@
-//! Power as the function's registers have it: their loss with the power, and the signal to wake up (PME).
+//! Power as the function's registers have it, and what is known of it beyond them: their loss with the power, the state
+//! that no register can tell, and the signal to wake up (PME).
 //!
 //! Without power a function answers nothing: reads give all-ones, writes are lost, no window decodes. Its registers go
 //! back to their power-on values at once, so that nothing in this process can read a stale bus master or interrupt
@@ -10,7 +11,32 @@ use crate::power::DeviceState;
 use pci_spec::capability::pm;
 use std::sync::atomic::Ordering;
 
+/// The register tells the state. It is the code of D0: where there is no register, nothing else is told either.
+pub(super) const AS_REGISTER: u8 = DeviceState::D0 as u8;
+
 impl ConfigSpace {
+    /// The power state that the function is known to be in (PWR-01): what its register tells, unless something was noted
+    /// that no register can tell.
+    #[inline]
+    #[must_use]
+    pub fn device_state(&self) -> DeviceState {
+        match self.noted.load(Ordering::Acquire) {
+            AS_REGISTER => self.power_state().into(),
+            noted => DeviceState::ALL.get(usize::from(noted)).copied().unwrap_or(DeviceState::Unknown),
+        }
+    }
+
+    /// Notes what was found out of the state; see [`Function::note_state`](crate::Function::note_state). Needs quiescence.
+    pub(crate) fn note_state(&self, state: DeviceState) {
+        let is_told = state.register().is_some() && self.power_management().is_some();
+        self.noted.store(if is_told { AS_REGISTER } else { state as u8 }, Ordering::Release);
+    }
+
+    /// Has the register tell the state again. Needs quiescence.
+    pub(crate) fn forget_state(&self) {
+        self.noted.store(AS_REGISTER, Ordering::Release);
+    }
+
     /// Offset of the power management capability, if the function has it.
     #[must_use]
     pub fn power_management(&self) -> Option<u16> {

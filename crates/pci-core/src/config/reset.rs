@@ -2,7 +2,9 @@
 
 use super::ConfigSpace;
 use super::layout::Bits;
+use pci_spec::extended::sr_iov;
 use std::fmt;
+use std::ops::Range;
 
 /// Why a function is reset, which decides what survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +51,22 @@ impl ConfigSpace {
     ///
     /// COMMAND is 0 afterwards and the BARs are unset. Needs quiescence.
     pub fn reset(&self, kind: ResetKind) {
+        self.reset_but(kind, 0..0);
+    }
+
+    /// As [`ConfigSpace::reset`], but virtual functions stay set up: at no moment does anybody find them gone (RST-19).
+    pub(crate) fn reset_but_virtual_functions(&self, kind: ResetKind) {
+        let at = self.layout.sr_iov().map(|layout| usize::from(layout.at));
+        let set_up = at.map(|at| at + usize::from(sr_iov::CONTROL)..at + usize::from(sr_iov::LENGTH));
+        let dwords = set_up.map_or(0..0, |bytes| bytes.start / 4..bytes.end / 4);
+        self.reset_but(kind, dwords);
+    }
+
+    fn reset_but(&self, kind: ResetKind, kept: Range<usize>) {
         for (dword, initial) in self.layout.initial.iter().enumerate() {
+            if kept.contains(&dword) {
+                continue;
+            }
             let rule = self.layout.rule(dword);
             let kept = rule.map_or(0, |rule| kind.kept(&rule.bits));
             let reset = |old| old & kept | initial & !kept;

@@ -7,6 +7,7 @@ use super::bar::{BarIndex, BarKind, BarLayout};
 use super::layout::SrIovLayout;
 use super::{ConfigSpace, LayoutError, halves};
 use pci_spec::extended::sr_iov;
+use std::sync::Arc;
 
 /// The capability as a device model describes it.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +110,17 @@ impl ConfigSpace {
         for (register, bytes) in &setup.0 {
             let _done_before = self.write(*register, bytes);
         }
+    }
+
+    /// Makes this the space of a virtual function of `physical`, whose memory is decoded only while `physical` says so too
+    /// (VF MSE). PCIe 6.0 s9.3.3.3.4 *VF MSE*. Once; false if it is one already.
+    pub(crate) fn depend_on(&self, physical: Arc<ConfigSpace>) -> bool {
+        self.physical.set(physical).is_ok()
+    }
+
+    /// Whether virtual functions are there and their memory is decoded.
+    pub(super) fn enables_vf_memory(&self) -> bool {
+        self.is_powered() && self.sr_iov().is_some_and(|vfs| vfs.enabled && vfs.memory)
     }
 
     /// What the function says about its virtual functions; `None` without SR-IOV.

@@ -115,7 +115,7 @@ impl Function {
         check(offset, width)?;
         match self.express_place(held)? {
             Some(place) if place.implements(offset) => {
-                self.put(held, Store { register: place.at + offset, width, value })
+                Ok(self.put(held, Store { register: place.at + offset, width, value })?.effects)
             }
             _ => Ok(ConfigEffects::default()),
         }
@@ -139,10 +139,10 @@ impl Function {
             return Ok(ConfigEffects::default());
         };
         let register = place.at + offset;
-        let (_old, effects) = self.update(held, register, width, |old| {
+        let (_old, stored) = self.update(held, register, width, |old| {
             Some(Store { register, width, value: old & !clear | set })
         })?;
-        Ok(effects)
+        Ok(stored.effects)
     }
 
     /// Looks once; what could not be read, or read as all-ones, is looked at again the next time.

@@ -1,12 +1,12 @@
 //! What an internal accessor takes as proof that it may touch the function.
 
 use super::Function;
-use crate::config::ConfigEffects;
+use super::written::Stored;
 use gate::{Held, Pass, Quiesced};
 
 pub(super) mod sealed {
-    use crate::config::ConfigEffects;
     use crate::function::Function;
+    use crate::function::written::Stored;
     use gate::ThreadToken;
 
     /// What the accessors need of a proof.
@@ -15,7 +15,7 @@ pub(super) mod sealed {
         fn token(&self) -> &ThreadToken;
 
         /// Does what the proof allows of what a write asked for.
-        fn settle(&self, function: &Function, effects: &ConfigEffects);
+        fn settle(&self, function: &Function, stored: &Stored);
     }
 }
 
@@ -34,8 +34,8 @@ impl sealed::Proof for Pass<'_> {
         Pass::token(self)
     }
 
-    fn settle(&self, function: &Function, effects: &ConfigEffects) {
-        if let Some(change) = effects.command {
+    fn settle(&self, function: &Function, stored: &Stored) {
+        if let Some(change) = stored.effects.command {
             function.device.command_changed(self, change.old, change.new);
         }
     }
@@ -47,7 +47,7 @@ impl sealed::Proof for Quiesced<'_> {
         Quiesced::token(self)
     }
 
-    fn settle(&self, function: &Function, effects: &ConfigEffects) {
-        function.carry_out(self, effects);
+    fn settle(&self, function: &Function, stored: &Stored) {
+        function.carry_out(self, stored);
     }
 }

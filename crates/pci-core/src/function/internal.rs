@@ -3,6 +3,7 @@
 use super::Function;
 use super::inside::Inside;
 use super::registers::Store;
+use super::written::{Stored, Written};
 use crate::access::{self, ConfigStatus, Presence, Width};
 use crate::config::{ConfigEffects, ResetKind};
 use gate::{Held, Pass, Quiesced};
@@ -21,8 +22,8 @@ impl Function {
         self.load(held.token(), register, width)
     }
 
-    /// Writes one register under a pass, and says what that asks for: a reset or a power state needs quiescence, which
-    /// a pass is not.
+    /// Writes one register under a pass. What that asks for needs more than a pass, and is done once this one was left: a
+    /// reset, a power state, taking away what consumers have mapped ([`Written::carry_out`]).
     ///
     /// # Errors
     /// As [`Function::config_read`]; nothing was written.
@@ -32,13 +33,14 @@ impl Function {
         register: u16,
         width: Width,
         value: u32,
-    ) -> Result<ConfigEffects, ConfigStatus> {
+    ) -> Result<Written<'_>, ConfigStatus> {
         self.assert_own(pass);
-        self.put(pass, Store { register, width, value })
+        Ok(Written::new(self, self.put(pass, Store { register, width, value })?))
     }
 
     /// Writes one register under the proof that nothing else is inside, and does at once what the write asks of the
-    /// device: a function level reset, a power state. No delay passes here; the caller lets the hardware have its time.
+    /// device: what consumers have mapped is taken away, a function level reset, a power state. No delay passes here; the
+    /// caller lets the hardware have its time.
     ///
     /// # Errors
     /// As [`Function::config_read`]; nothing was written.
@@ -50,7 +52,7 @@ impl Function {
         value: u32,
     ) -> Result<ConfigEffects, ConfigStatus> {
         self.assert_own(quiesced);
-        self.put(quiesced, Store { register, width, value })
+        Ok(self.put(quiesced, Store { register, width, value })?.effects)
     }
 
     /// Whether the device behind the function answers (CFG-16).
@@ -106,7 +108,11 @@ impl Function {
     }
 
     /// Does at once what a write asks of the device; see [`Function::config_write_quiesced`].
-    pub(super) fn carry_out(&self, quiesced: &Quiesced<'_>, effects: &ConfigEffects) {
+    pub(super) fn carry_out(&self, quiesced: &Quiesced<'_>, stored: &Stored) {
+        let Stored { effects, zap_owed } = stored;
+        if *zap_owed {
+            self.zap(quiesced);
+        }
         if let Some(change) = effects.power {
             self.enter_power_state(quiesced, change.new);
         }

@@ -57,7 +57,7 @@ impl Function {
 
     /// Sets or clears DisINTx if an INTx is, or is not, pending. True if it was so.
     fn set_intx_disable_if(&self, pass: &Pass<'_>, pending: bool) -> Result<bool, ConfigStatus> {
-        let (dword, _effects) = self.update(pass, config::COMMAND, Width::Dword, |dword| {
+        let (dword, _stored) = self.update(pass, config::COMMAND, Width::Dword, |dword| {
             let command = command_with(dword, pending);
             (is_pending(dword) == pending && command != command_of(dword)).then(|| store(command))
         })?;
@@ -67,7 +67,7 @@ impl Function {
     /// Answers COMMAND as it was before.
     fn toggle_intx_disable(&self, held: &impl Inside) -> Result<u32, ConfigStatus> {
         let disable = u32::from(Command::INTERRUPT_DISABLE.bits());
-        let (before, _effects) =
+        let (before, _stored) =
             self.update(held, config::COMMAND, Width::Word, |command| Some(store(command ^ disable)))?;
         Ok(before)
     }

@@ -13,27 +13,31 @@ mod inside;
 mod internal;
 mod intx;
 mod io_state;
+mod mappings;
 mod pending;
 mod power;
+mod regions;
 mod registers;
 mod user;
+mod written;
 
 pub use inside::Inside;
 pub use io_state::IoState;
 pub use pending::PENDING_POLLS;
+pub use written::Written;
 
 use crate::config::{BarIndex, ConfigSpace, ResetKind};
 use crate::device::Device;
 use crate::dropped::{DropCounters, Dropped};
 use crate::error::{AccessError, ResetError};
 use crate::observe::{FunctionEvent, Observer};
-use crate::power::DeviceState;
 use crate::ranks;
 use claims::Claims;
 use express::ExpressPlace;
 use gate::lock::Lock;
 use gate::{AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, ThreadToken, Until};
-use registers::Route;
+use mapping::{MappingLimits, Mappings};
+use registers::{Route, Writes};
 use std::sync::{Arc, OnceLock};
 
 /// A function in one epoch of its gate; see the module's head.
@@ -49,8 +53,9 @@ pub struct Function {
     config: Arc<ConfigSpace>,
     device: Arc<dyn Device>,
     /// Rank 57. A read-modify-write of a register is a read and a write of the bridge: an atomic cannot cover both.
-    registers: Lock<ranks::Registers, ()>,
+    registers: Lock<ranks::Registers, Writes>,
     gate: Gate,
+    mappings: Mappings,
     name: String,
     observer: Option<Arc<dyn Observer>>,
     dropped: DropCounters,
@@ -72,9 +77,11 @@ impl Function {
         let handle = gate.handle();
         let dropped = DropCounters::default();
         let power = power::FunctionPower::default();
+        let mappings = mappings::of(&gate, &config, MappingLimits::default());
         Function {
             name: name.into(),
             gate,
+            mappings,
             handle,
             config,
             device,
@@ -82,11 +89,18 @@ impl Function {
             dropped,
             power,
             route: None,
-            registers: Lock::new(()),
+            registers: Lock::new(Writes::default()),
             express: OnceLock::new(),
             claims: Claims::default(),
             intx_masking_broken: false,
         }
+    }
+
+    /// Makes this a virtual function of `physical`: its memory is decoded only while `physical` says so too (VF-18).
+    #[must_use]
+    pub fn depending_on(self, physical: &Function) -> Function {
+        let _one_physical_function_in_its_life = self.config.depend_on(physical.config.clone());
+        self
     }
 
     /// Has `observer` told of resets, power changes and freezes.
@@ -186,6 +200,7 @@ impl Function {
     }
 
     /// Resets the device, then the configuration space, once what is in flight has ended; then thaws a frozen function.
+    /// Virtual functions stay set up (RST-19).
     ///
     /// # Errors
     /// [`ResetError`]; nothing was reset, and the function is as it was.
@@ -218,11 +233,7 @@ impl Function {
         }
         let pass = self.handle.enter(token, AccessKind::Bar, until)?;
         // Looked at inside: a reset that was waited for has cleared COMMAND.
-        if self.config.decodes(bar) && self.device_state() < DeviceState::D3Hot {
-            Ok(pass)
-        } else {
-            Err(AccessError::MemoryDisabled(bar))
-        }
+        if self.config.decodes(bar) { Ok(pass) } else { Err(AccessError::MemoryDisabled(bar)) }
     }
 
     fn try_reset(
@@ -239,20 +250,24 @@ impl Function {
             .quiesce(token, Reason::Reset, deadline)
             .map_err(|cause| ResetError::NotQuiesced { kind, cause })?;
         // A consumer resets what it was given. The virtual functions are others', and stay set up (RST-19).
-        let setup = self.config.sr_iov_setup().filter(|_| kind != ResetKind::PowerCycle);
-        self.reset_quiesced(&quiesced, kind);
-        if let Some(setup) = setup {
-            self.config.restore_sr_iov(&setup);
-        }
+        self.reset_both(&quiesced, kind, ConfigSpace::reset_but_virtual_functions);
         // Whoever froze or removed the function meanwhile has the last word; the reset was done all the same.
-        let _reopened = quiesced.thaw();
+        let _reopened = self.thaw_quiesced(quiesced);
         Ok(())
     }
 
-    /// Resets the device and its configuration space; nothing is saved, restored or waited for.
+    /// Takes away what consumers have mapped, and resets the device and its configuration space; nothing is saved,
+    /// restored or waited for. Virtual functions are off afterwards, so whoever has some has closed and [zapped] them before.
+    ///
+    /// [zapped]: Function::zap
     pub fn reset_quiesced(&self, quiesced: &Quiesced<'_>, kind: ResetKind) {
+        self.reset_both(quiesced, kind, ConfigSpace::reset);
+    }
+
+    fn reset_both(&self, quiesced: &Quiesced<'_>, kind: ResetKind, config: fn(&ConfigSpace, ResetKind)) {
+        self.zap(quiesced);
         self.device.reset(quiesced, kind);
-        self.config.reset(kind);
+        config(&self.config, kind);
         self.forget_state();
     }
 

@@ -17,19 +17,13 @@ use crate::time::{RealTime, Time};
 use gate::{AccessKind, CloseError, Deadline, Quiesced, Reason, Refusal, ThreadToken, Until};
 use pci_spec::capability::pm::PowerState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What a function keeps for its power changes.
 pub(super) struct FunctionPower {
     pub(super) time: Arc<dyn Time>,
     pub(super) delays: PowerDelays,
     pub(super) header: SavedHeader,
-    /// [`AS_REGISTER`], or the state that no register tells of.
-    known: AtomicU8,
 }
-
-/// The register tells the state.
-const AS_REGISTER: u8 = 0;
 
 impl Default for FunctionPower {
     fn default() -> FunctionPower {
@@ -37,7 +31,6 @@ impl Default for FunctionPower {
             time: Arc::new(RealTime::default()),
             delays: PowerDelays::default(),
             header: SavedHeader::default(),
-            known: AtomicU8::new(AS_REGISTER),
         }
     }
 }
@@ -66,35 +59,38 @@ impl Function {
     /// The power state that the function is known to be in (PWR-01).
     #[must_use]
     pub fn device_state(&self) -> DeviceState {
-        match self.power.known.load(Ordering::Acquire) {
-            AS_REGISTER => self.config.power_state().into(),
-            known => DeviceState::ALL.get(usize::from(known)).copied().unwrap_or(DeviceState::Unknown),
-        }
+        self.config.device_state()
     }
 
     /// Notes what was found out of the state: one that no register can tell (D3cold, unknown, and any state of a function
     /// without power management) stays until something else is noted; any other means that the register tells it
-    /// (PWR-03).
-    pub fn note_state(&self, _quiesced: &Quiesced<'_>, state: DeviceState) {
-        let is_told = state.register().is_some() && self.config.power_management().is_some();
-        // The code of D0 is that of the register, which says D0 where there is none.
-        let known = if is_told { AS_REGISTER } else { state as u8 };
-        self.power.known.store(known, Ordering::Release);
+    /// (PWR-03). Takes away what consumers have mapped, if the function is awake now and was not, or the other way round.
+    pub fn note_state(&self, quiesced: &Quiesced<'_>, state: DeviceState) {
+        let was_awake = self.is_awake();
+        self.config.note_state(state);
+        if self.is_awake() != was_awake {
+            self.zap(quiesced);
+        }
+    }
+
+    fn is_awake(&self) -> bool {
+        self.device_state() < DeviceState::D3Hot
     }
 
     /// The function was reset: where it has power, its register tells the state again.
     pub(super) fn forget_state(&self) {
         if self.config.is_powered() {
-            self.power.known.store(AS_REGISTER, Ordering::Release);
+            self.config.forget_state();
         }
     }
 
     /// The power goes: device and configuration space lose their state, what auxiliary power keeps apart, and answer
     /// nothing more. The state is D3cold from now on.
     pub fn lose_power(&self, quiesced: &Quiesced<'_>) {
+        // First: consumers are off it before the device is touched.
+        self.note_state(quiesced, DeviceState::D3Cold);
         self.device.reset(quiesced, ResetKind::PowerCycle);
         self.config.lose_power();
-        self.note_state(quiesced, DeviceState::D3Cold);
     }
 
     /// The power is back: device and configuration space are as after power-on. The caller gives the function its time
@@ -104,7 +100,8 @@ impl Function {
         self.note_state(quiesced, DeviceState::D0);
     }
 
-    /// Enters a power state that the device has, which may cost it its state; answers the change. No delay passes here.
+    /// Enters a power state that the device has, which may cost it its state; answers the change. What consumers have
+    /// mapped is taken away on the way into D3 and out of it (VF-20, VF-48). No delay passes here.
     ///
     /// On the way to D3hot the header is saved; [`Function::restore_header`] is the caller's, once the function may be
     /// touched again.
@@ -116,7 +113,11 @@ impl Function {
         if state == PowerState::D3Hot && self.config.power_state() != state {
             self.save_header(quiesced);
         }
+        let was_awake = self.is_awake();
         let change = self.config.set_power_state(state)?;
+        if self.is_awake() != was_awake {
+            self.zap(quiesced);
+        }
         if self.config.wakes_to_reset(change) {
             self.reset_quiesced(quiesced, ResetKind::PowerUp);
         } else {

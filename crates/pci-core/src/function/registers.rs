@@ -9,6 +9,7 @@
 
 use super::Function;
 use super::inside::Inside;
+use super::written::Stored;
 use crate::access::{ConfigAddress, ConfigStatus, Width};
 use crate::config::{CONFIG_SIZE, ConfigEffects};
 use crate::mechanism::{HostBridge, check_register};
@@ -29,6 +30,13 @@ pub(super) struct Store {
     pub(super) register: u16,
     pub(super) width: Width,
     pub(super) value: u32,
+}
+
+/// What the lock of writes protects beside their order.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// A write has changed what can be reached, and what is mapped has not been taken away since.
+    pub(super) zap_owed: bool,
 }
 
 impl Function {
@@ -60,22 +68,24 @@ impl Function {
     }
 
     /// Writes one register, and does what the proof allows of what that asks for.
-    pub(super) fn put(&self, held: &impl Inside, store: Store) -> Result<ConfigEffects, ConfigStatus> {
+    pub(super) fn put(&self, held: &impl Inside, store: Store) -> Result<Stored, ConfigStatus> {
         self.check(store.register, store.width)?;
-        let writes = self.registers.lock_inside(held);
+        let mut writes = self.registers.lock_inside(held);
         let effects = self.put_unchecked(held.token(), store)?;
+        let stored = self.stored(&mut writes, effects);
         drop(writes);
-        held.settle(self, &effects);
-        Ok(effects)
+        held.settle(self, &stored);
+        Ok(stored)
     }
 
     /// Writes any bytes of the function's own configuration space, in one go, where no bridge is in between.
-    pub(super) fn put_bytes(&self, held: &impl Inside, offset: u16, data: &[u8]) -> ConfigEffects {
-        let writes = self.registers.lock_inside(held);
+    pub(super) fn put_bytes(&self, held: &impl Inside, offset: u16, data: &[u8]) -> Stored {
+        let mut writes = self.registers.lock_inside(held);
         let effects = self.config.write(offset, data);
+        let stored = self.stored(&mut writes, effects);
         drop(writes);
-        held.settle(self, &effects);
-        effects
+        held.settle(self, &stored);
+        stored
     }
 
     /// Reads a register and writes what `change` makes of it, if anything: one step to all other writes of the
@@ -86,9 +96,9 @@ impl Function {
         register: u16,
         width: Width,
         change: impl FnOnce(u32) -> Option<Store>,
-    ) -> Result<(u32, ConfigEffects), ConfigStatus> {
+    ) -> Result<(u32, Stored), ConfigStatus> {
         self.check(register, width)?;
-        let writes = self.registers.lock_inside(held);
+        let mut writes = self.registers.lock_inside(held);
         let old = self.load_unchecked(held.token(), register, width)?;
         let effects = match change(old) {
             Some(store) => {
@@ -97,9 +107,16 @@ impl Function {
             }
             None => ConfigEffects::default(),
         };
+        let stored = self.stored(&mut writes, effects);
         drop(writes);
-        held.settle(self, &effects);
-        Ok((old, effects))
+        held.settle(self, &stored);
+        Ok((old, stored))
+    }
+
+    /// Notes with the write, under the lock of writes, that a zap is owed: nobody can forget it.
+    fn stored(&self, writes: &mut Writes, effects: ConfigEffects) -> Stored {
+        writes.zap_owed |= effects.changes_decoding() && self.has_mappings();
+        Stored { effects, zap_owed: writes.zap_owed }
     }
 
     /// CFG-01, CFG-04: nothing reaches hardware that has no such register or was removed.

@@ -3,8 +3,9 @@
 
 use super::Function;
 use super::registers::Store;
+use super::written::{Stored, Written};
 use crate::access::{ConfigStatus, Width};
-use crate::config::{CONFIG_SIZE, Change, ConfigEffects, ResetKind};
+use crate::config::{CONFIG_SIZE, ConfigEffects};
 use crate::error::AccessError;
 use gate::{AccessKind, Deadline, Pass, ThreadToken, Until};
 use pci_spec::extended::sr_iov;
@@ -39,13 +40,14 @@ impl Function {
     /// Writes configuration space and carries out what the write asks for; waits to the deadline while the function is
     /// blocked (CFG-09), and for a reset or a power change until what is in flight has ended.
     ///
-    /// The answer tells what was asked for; a reset or a power change in it has been done. What sets up virtual functions
-    /// is read-only here: whoever owns the function switches them.
+    /// The answer tells what was asked for; a reset or a power change in it has been done. If it switches memory on
+    /// or off, nothing that consumers had mapped before reaches the device any more (VF-20). What sets up virtual
+    /// functions is read-only here: whoever owns the function switches them.
     ///
     /// # Errors
     /// [`AccessError::Refused`] or [`AccessError::OutOfRange`]: the write was dropped. [`AccessError::Config`]: the bytes
     /// from some register on were. [`AccessError::NotReset`] or [`AccessError::PowerNotChanged`]: it was stored, and the
-    /// function is otherwise as it was.
+    /// function is otherwise as it was. [`AccessError::StillMapped`]: it was stored, and what was mapped goes later.
     pub fn write_config(
         &self,
         token: &mut ThreadToken,
@@ -56,17 +58,12 @@ impl Function {
         if !is_inside(offset, data.len()) {
             return Err(self.write_refused(AccessError::OutOfRange));
         }
-        let (effects, stored) = match self.handle.enter(token, AccessKind::Config, deadline) {
+        let (stored, complete) = match self.handle.enter(token, AccessKind::Config, deadline) {
             Ok(pass) => self.store(&pass, offset, data),
             Err(refusal) => return Err(self.write_refused(refusal.into())),
         };
-        if let Some(change) = effects.power {
-            self.change_power(token, change.new, deadline)?;
-        }
-        if effects.flr {
-            self.reset(token, ResetKind::FunctionLevel, deadline)?;
-        }
-        match stored {
+        let effects = Written::new(self, stored).carry_out(token, deadline)?;
+        match complete {
             Ok(()) => Ok(effects),
             Err(status) => Err(self.write_refused(status.into())),
         }
@@ -153,43 +150,38 @@ impl Function {
 
     /// Any length within configuration space, without the registers that set virtual functions up: other consumers may
     /// have those (law 10).
-    fn store(&self, pass: &Pass<'_>, offset: u16, data: &[u8]) -> (ConfigEffects, Result<(), ConfigStatus>) {
+    fn store(&self, pass: &Pass<'_>, offset: u16, data: &[u8]) -> (Stored, Result<(), ConfigStatus>) {
         let Some(layout) = self.config.sr_iov_layout() else { return self.store_all(pass, offset, data) };
         let kept = layout.at + sr_iov::CONTROL..layout.at + sr_iov::LENGTH;
         let (before, rest) = data.split_at(usize::from(kept.start.saturating_sub(offset)).min(data.len()));
         let after = rest.len().min(usize::from(kept.end.saturating_sub(offset.max(kept.start))));
-        let (mut effects, mut stored) = self.store_all(pass, offset, before);
-        if stored.is_ok() && after < rest.len() {
+        let (mut stored, mut complete) = self.store_all(pass, offset, before);
+        if complete.is_ok() && after < rest.len() {
             let (more, rest) = self.store_all(pass, offset.max(kept.end), &rest[after..]);
-            add(&mut effects, more);
-            stored = rest;
+            stored.add(more);
+            complete = rest;
         }
-        (effects, stored)
+        (stored, complete)
     }
 
     /// Piece by piece; ends at the first that fails. What the pieces before it ask for is asked for all the same.
-    fn store_all(
-        &self,
-        pass: &Pass<'_>,
-        offset: u16,
-        data: &[u8],
-    ) -> (ConfigEffects, Result<(), ConfigStatus>) {
+    fn store_all(&self, pass: &Pass<'_>, offset: u16, data: &[u8]) -> (Stored, Result<(), ConfigStatus>) {
         if self.bridge().is_none() {
             return (self.put_bytes(pass, offset, data), Ok(()));
         }
-        let mut effects = ConfigEffects::default();
+        let mut stored = Stored::default();
         let mut rest = data;
         for (register, width) in pieces(offset, data.len()) {
             let (piece, tail) = rest.split_at(usize::from(width.bytes()));
             let mut bytes = [0; 4];
             bytes[..piece.len()].copy_from_slice(piece);
             match self.put(pass, Store { register, width, value: u32::from_le_bytes(bytes) }) {
-                Ok(more) => add(&mut effects, more),
-                Err(status) => return (effects, Err(status)),
+                Ok(more) => stored.add(more),
+                Err(status) => return (stored, Err(status)),
             }
             rest = tail;
         }
-        (effects, Ok(()))
+        (stored, Ok(()))
     }
 }
 
@@ -207,36 +199,4 @@ fn pieces(offset: u16, length: usize) -> impl Iterator<Item = (u16, Width)> {
         left -= usize::from(width.bytes());
         Some(piece)
     })
-}
-
-/// Adds what a later piece of the same write asks for.
-fn add(effects: &mut ConfigEffects, more: ConfigEffects) {
-    fn join<T>(earlier: &mut Option<Change<T>>, later: Option<Change<T>>) {
-        *earlier = match (earlier.take(), later) {
-            (Some(earlier), Some(later)) => Some(Change { old: earlier.old, new: later.new }),
-            (earlier, later) => later.or(earlier),
-        };
-    }
-    let ConfigEffects {
-        command,
-        power,
-        flr,
-        bars_moved,
-        msi,
-        msix,
-        secondary_bus_reset,
-        bus_numbers_changed,
-        ari_forwarding,
-        sr_iov,
-    } = more;
-    join(&mut effects.secondary_bus_reset, secondary_bus_reset);
-    effects.bus_numbers_changed |= bus_numbers_changed;
-    join(&mut effects.ari_forwarding, ari_forwarding);
-    join(&mut effects.sr_iov, sr_iov);
-    join(&mut effects.command, command);
-    join(&mut effects.power, power);
-    effects.flr |= flr;
-    effects.bars_moved |= bars_moved;
-    join(&mut effects.msi, msi);
-    join(&mut effects.msix, msix);
 }

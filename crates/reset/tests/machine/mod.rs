@@ -21,7 +21,7 @@ use pci_spec::capability::pm;
 use pci_spec::{Bdf, ClassCode, config};
 use reset::{Quirks, Resets};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use topology::{Node, NodeKind, Snapshot};
 
@@ -302,6 +302,8 @@ impl Observer for Told {
 #[derive(Default)]
 pub(crate) struct Silicon {
     pub(crate) resets: Mutex<Vec<ResetKind>>,
+    /// Called before each reset.
+    pub(crate) witness: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Device for Silicon {
@@ -310,6 +312,9 @@ impl Device for Silicon {
     }
     fn write_bar(&self, _: &Pass<'_>, _: BarIndex, _: u64, _: &[u8]) {}
     fn reset(&self, _: &Quiesced<'_>, kind: ResetKind) {
+        if let Some(witness) = self.witness.get() {
+            witness();
+        }
         self.resets.lock().push(kind);
     }
     fn describe(&self) -> Vec<(String, String)> {
@@ -384,6 +389,7 @@ impl Plan {
     pub(crate) fn virtual_function(mut self, at: &str, physical: &str) -> Plan {
         let class = ClassCode::new(0x01, 0x08, 0x02);
         let config = ConfigSpace::virtual_builder(Identity::new(0x1234, 0x5679, class))
+            .bar(BarIndex::new(0).expect("BAR 0"), BarKind::Memory64, 0x1000)
             .capability(Express::default())
             .aer();
         self.parts.push((bdf(at), config, Script::default(), NodeKind::Virtual { physical: bdf(physical) }));
@@ -424,6 +430,12 @@ impl Plan {
             let function = Function::new(at.to_string(), Gate::new(at.to_string()), config, device)
                 .behind(host.clone(), at)
                 .observed_by(told.clone());
+            let physical =
+                nodes.iter().find(|node: &&Node| kind == NodeKind::Virtual { physical: node.address });
+            let function = match physical {
+                Some(physical) => function.depending_on(&physical.function),
+                None => function,
+            };
             nodes.push(Node { address: at, function: Arc::new(function), kind });
         }
         let snapshot = Snapshot::of(nodes);

@@ -4,6 +4,8 @@ use gate::{Gone, ThreadToken};
 use pci_core::mechanism::HostBridge;
 use pci_core::{ConfigAddress, Presence, StaysClosed, Time, Width, config};
 use pci_spec::Bdf;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Longest that a function may ask to be tried again later.
@@ -16,6 +18,8 @@ pub(super) struct Access<'a> {
     pub(super) time: &'a dyn Time,
     /// Whoever retires this ends a wait.
     pub(super) turn: &'a dyn StaysClosed,
+    /// Where memory was switched off or on, if only for a moment.
+    pub(super) redecoded: RefCell<BTreeSet<Bdf>>,
 }
 
 /// Why a function was not found ready.
@@ -38,11 +42,13 @@ impl Access<'_> {
         self.read(at, register, Width::Dword)
     }
 
-    /// What a failed write means shows when the register is read back. What an emulated function asks for is of no
-    /// interest: no register is written here that asks for a reset or a power state.
+    /// What a failed write means shows when the register is read back. No register is written here that asks for a reset
+    /// or a power state; that memory is decoded otherwise than before is noted.
     pub(super) fn write(&self, at: Bdf, register: u16, width: Width, value: u32) {
-        let _shown_when_read_back =
-            self.bridge.write(self.token, ConfigAddress::new(at, register), width, value);
+        let written = self.bridge.write(self.token, ConfigAddress::new(at, register), width, value);
+        if written.is_ok_and(|effects| effects.changes_decoding()) {
+            self.redecoded.borrow_mut().insert(at);
+        }
     }
 
     /// Waits until a function that asks for it is ready: polls after 1, 2, 4 ... ms (CFG-16).

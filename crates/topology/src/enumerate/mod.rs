@@ -27,6 +27,8 @@ use gate::ThreadToken;
 use pci_core::mechanism::HostBridge;
 use pci_core::{Function, StaysClosed, Time};
 use pci_spec::Bdf;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -80,6 +82,10 @@ pub enum Problem {
         /// Bytes that are missing.
         size: u64,
     },
+    /// What consumers have mapped was not taken away in time after its memory was switched off to size it; see
+    /// [`pci_core::AccessError::StillMapped`].
+    #[error("{0}: what is mapped of it was not taken away in time")]
+    StillMapped(Bdf),
     /// Somebody answers there, but nobody drives it.
     #[error("{0}: nobody drives this function")]
     NotDriven(Bdf),
@@ -115,6 +121,8 @@ pub(crate) struct Request<'a> {
 pub(crate) struct Outcome {
     pub(crate) found: Vec<Found>,
     pub(crate) problems: Vec<Problem>,
+    /// Functions whose memory was switched off and on again: what is mapped of them has to be taken away.
+    pub(crate) redecoded: BTreeSet<Bdf>,
 }
 
 /// Scans all buses behind a host bridge. `assigned` has the addresses given so far and gets the new ones; `is_known` says
@@ -126,12 +134,12 @@ pub(crate) fn scan(
     is_known: impl Fn(Bdf) -> bool,
 ) -> Option<Outcome> {
     let Request { bridge, windows, time, turn } = *request;
-    let mut access = Access { bridge, token, time, turn };
+    let mut access = Access { bridge, token, time, turn, redecoded: RefCell::default() };
     let mut scan = scan::Scan::new(&mut access);
     let found = scan.root()?;
     let mut problems = scan.problems;
     assigned.keep(&found, is_known);
     let wanted = resources::wanted(&access, &found, assigned);
     allocate::allocate(&access, windows, &found, wanted, assigned, &mut problems);
-    Some(Outcome { found, problems })
+    Some(Outcome { found, problems, redecoded: access.redecoded.into_inner() })
 }

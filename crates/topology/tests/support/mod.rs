@@ -6,7 +6,7 @@
 use gate::{Deadline, Gate, Pass, Quiesced, ThreadToken};
 use pci_core::{
     BarIndex, BarKind, ConfigSpace, ConfigSpaceBuilder, Device, Express, ExtendedCapability, Function,
-    Identity, ResetKind, SrIov, VirtualFunction, VirtualTime,
+    Identity, ResetKind, SrIov, Time, VirtualFunction, VirtualTime,
 };
 use pci_spec::capability::express::PortType;
 use pci_spec::{Bdf, ClassCode};
@@ -96,12 +96,17 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Machine {
+        let time = Arc::new(VirtualTime::default());
+        Machine { time: time.clone(), ..Machine::on(time) }
+    }
+
+    /// With another time.
+    pub(crate) fn on(time: Arc<dyn Time>) -> Machine {
         let mut token = ThreadToken::at_thread_entry();
         let fabric = Arc::new(Fabric::new(0));
-        let time = Arc::new(VirtualTime::default());
-        let topology = Topology::new(time.clone());
+        let topology = Topology::new(time);
         topology.add_segment(&mut token, Segment::emulated(&fabric), soon()).unwrap();
-        Machine { token, fabric, topology, time }
+        Machine { token, fabric, topology, time: Arc::default() }
     }
 
     pub(crate) fn root(&self, devfn: u8, function: &Arc<Function>) -> PlugId {
