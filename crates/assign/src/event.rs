@@ -28,6 +28,15 @@ pub enum Event {
         /// Held slices and passes still inside, as far as known.
         in_flight: usize,
     },
+    /// Device memory that the consumer, which is another process, might map is not offered to it: accesses are trapped.
+    NotShared {
+        /// Region, numbered as vfio numbers them.
+        region: u32,
+        /// Bytes that are not offered.
+        bytes: u64,
+        /// Why: a limit, or what the system said.
+        detail: String,
+    },
     /// A mapping left the map while I/O still held it. It no longer reaches the consumer's memory, except
     /// for pages the kernel has pinned for that I/O; its addresses are given back when the I/O ends.
     DmaOrphaned {

@@ -13,7 +13,7 @@
 //! consumer's side under `close_short`. The consumer's side plans under a ranked lock, releases it, and only then
 //! closes the gate or waits; no lock of this crate is held across a wait, a system call on a client's file
 //! or a call into a device. Consumers are hostile: counts, ranges, files and signals they choose are bounded
-//! by [`Limits`], and a client that shrinks its memory file costs an error, not the process (module `sigbus`).
+//! by [`Limits`], and a client that shrinks its memory file costs an error, not the process ([`::mapping::sigbus`]).
 
 // Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -35,10 +35,10 @@ mod patience;
 mod port;
 pub mod ranks;
 mod region;
-#[allow(unsafe_code, reason = "a process-wide signal handler")]
-mod sigbus;
 
-pub use assignment::{Assignment, AttachError, Attached, DeviceInfo, Requests};
+pub use assignment::{
+    Assignment, AttachError, Attached, DeviceInfo, RegionMapRequest, Requests, SharedRegion,
+};
 pub use dma::{DmaAccess, DmaMap, DmaMapFlags, DmaMapRequest, GuestSlice, HeldSlice, Unmapped};
 pub use error::{DmaError, Errno, RequestError};
 pub use event::{Event, EventSink};
@@ -47,4 +47,4 @@ pub use limits::Limits;
 pub use observe::Reporter;
 pub use patience::Patience;
 pub use port::Port;
-pub use region::{RegionFlags, RegionIndex, RegionInfo};
+pub use region::{RegionFlags, RegionIndex, RegionInfo, RegionType};

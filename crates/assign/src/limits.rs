@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Bounds for one consumer. Every one of them is finite (laws 4 and 10).
+/// Bounds for one consumer. Every one of them is finite (laws 4 and 10). What may be mapped of the function's own memory is
+/// bounded where the function is made: [`pci_core::Function::limited_by`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// DMA mappings alive at once, with or without memory behind them.

@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use gate::lock::{Condvar, Leaf};
 use gate::waits::Waiting;
 use gate::{Deadline, Gate, ThreadToken};
+use mapping::sigbus::{Condition, GuardedRange};
 use rustix::fs::{FileType, Stat, fstat, fstatfs};
 
 use crate::budget::Claim;
 use crate::error::{DmaError, Errno, RequestError, of_system};
 use crate::ranks;
-use crate::sigbus::{self, Guarded};
 
 /// Client memory in this process's address space.
 pub(crate) struct Mapping {
@@ -30,7 +30,7 @@ pub(crate) struct Mapping {
     len: usize,
     /// Bytes mapped: `len` rounded up to the file's page size.
     mapped: usize,
-    guarded: Guarded,
+    guarded: GuardedRange,
     held: AtomicUsize,
     released: AtomicBool,
     drain: Arc<Drain>,
@@ -100,7 +100,7 @@ impl Mapping {
         unsafe { libc::madvise(base, mapped, libc::MADV_DONTFORK) };
         let base = base.cast::<u8>();
         // SAFETY: the range is a mapping of its own; all users look at the state after each access.
-        let guarded = unsafe { Guarded::new(base, mapped) };
+        let guarded = unsafe { GuardedRange::new(base, mapped) };
         Ok(Mapping {
             base,
             len: usize::try_from(len).unwrap_or(0),
@@ -127,10 +127,10 @@ impl Mapping {
     /// Whether what was accessed so far was the client's memory; call it after the access.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), DmaError> {
-        match self.guarded.state() {
-            sigbus::INTACT => Ok(()),
-            sigbus::TRUNCATED => Err(DmaError::Truncated),
-            _ => Err(DmaError::Severed),
+        match self.guarded.condition() {
+            Condition::Intact => Ok(()),
+            Condition::Truncated => Err(DmaError::Truncated),
+            Condition::Severed => Err(DmaError::Severed),
         }
     }
 

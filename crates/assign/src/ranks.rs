@@ -7,6 +7,4 @@ gate::ranks! {
     pub InterruptControl = 61, "interrupt control";
     /// Orders the end of the last hold of a mapping and an unmap's look at it; a leaf.
     pub Drain = 70, "drain";
-    /// Free places of the SIGBUS registry; a leaf.
-    pub GuardedRanges = 71, "guarded ranges";
 }

@@ -1,8 +1,7 @@
 //! Regions as vfio numbers them, and how an access to one is cut into the accesses a bus knows.
 
-use std::os::fd::BorrowedFd;
-
-use pci_core::{BarIndex, MappedArea};
+use mapping::Area;
+use pci_core::{BarIndex, FIRST_DEVICE_REGION};
 
 use crate::error::RequestError;
 
@@ -15,16 +14,15 @@ pub enum RegionIndex {
     Rom,
     /// Configuration space, region 7.
     Config,
+    /// The device's own, by its place in `pci_core::Device::regions`; from region 9 on. There may be none at that place.
+    Device(usize),
 }
 
 impl RegionIndex {
-    /// Regions that an information request may name: BARs, ROM, configuration space, VGA.
-    pub const COUNT: u32 = 9;
-
-    /// The region of a number that a client sent.
+    /// The region of a number that a client sent. Whether a function has it shows when its size is asked for.
     ///
     /// # Errors
-    /// EINVAL: there is no such region; also VGA (8), which no function of ours has (VF-13, VF-17).
+    /// EINVAL: VGA (8), which no function of ours has (VF-13, VF-17).
     pub fn new(index: u32) -> Result<RegionIndex, RequestError> {
         match index {
             0..=5 => u8::try_from(index)
@@ -34,8 +32,22 @@ impl RegionIndex {
                 .ok_or(RequestError::invalid("no such region")),
             6 => Ok(RegionIndex::Rom),
             7 => Ok(RegionIndex::Config),
-            8 => Err(RequestError::invalid("the function has no VGA region")),
-            _ => Err(RequestError::invalid("no such region")),
+            FIRST_DEVICE_REGION.. => usize::try_from(index - FIRST_DEVICE_REGION)
+                .map(RegionIndex::Device)
+                .map_err(|_| RequestError::invalid("no such region")),
+            _ => Err(RequestError::invalid("the function has no VGA region")),
+        }
+    }
+
+    /// As vfio numbers it.
+    pub fn number(self) -> u32 {
+        match self {
+            RegionIndex::Bar(bar) => u32::from(bar.get()),
+            RegionIndex::Rom => 6,
+            RegionIndex::Config => 7,
+            RegionIndex::Device(nth) => {
+                u32::try_from(nth).map_or(u32::MAX, |nth| FIRST_DEVICE_REGION.saturating_add(nth))
+            }
         }
     }
 }
@@ -53,17 +65,28 @@ impl RegionFlags {
     pub const MMAP: u32 = 1 << 2;
 }
 
+/// What a region of the device's own is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionType {
+    /// Who defines it; with bit 31 set the PCI vendor in bits 0-15.
+    pub kind: u32,
+    /// Which of that type.
+    pub subtype: u32,
+}
+
 /// The answer to an information request about a region.
-#[derive(Debug)]
-pub struct RegionInfo<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionInfo {
     /// What it permits; 0 for a BAR the function does not have.
     pub flags: RegionFlags,
     /// Bytes; 0 for a BAR the function does not have.
     pub size: u64,
-    /// Parts that may be mapped, offsets from the region's start and into `fd` alike. Empty: none.
-    pub areas: Vec<MappedArea>,
-    /// The one file to map, if there are areas.
-    pub fd: Option<BorrowedFd<'a>>,
+    /// What it is for, if it is a region of the device's own.
+    pub kind: Option<RegionType>,
+    /// Parts that may be mapped, offsets from the region's start, whole pages. Empty: none. A consumer in this process
+    /// maps them with [`Assignment::map`](crate::Assignment::map); another one is given their file by
+    /// [`Attached::share`](crate::Attached::share), and perhaps not all of them.
+    pub areas: Vec<Area>,
 }
 
 /// One access of an aligned power of two, and where its bytes lie in the request.
@@ -123,9 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn vga_and_unknown_regions_are_refused_vf_13_vf_17() {
-        for index in [8, 9, 1000, u32::MAX] {
-            assert!(RegionIndex::new(index).is_err(), "{index}");
+    fn regions_are_numbered_as_vfio_numbers_them_and_vga_is_refused_vf_13_vf_17() {
+        for index in (0..=7).chain([9, 10, 1000, u32::MAX]) {
+            assert_eq!(RegionIndex::new(index).unwrap().number(), index);
         }
+        assert_eq!(RegionIndex::new(9), Ok(RegionIndex::Device(0)));
+        assert!(RegionIndex::new(8).is_err());
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use assign::{
     AttachError, DmaAccess, DmaError, DmaMapFlags, DmaMapRequest, Event, Limits, Patience, RegionFlags,
+    RegionType,
 };
 use gate::{AccessKind, Deadline, GateState, Reason, ThreadToken};
 use libc::{EBUSY, EINVAL, EIO, ENODEV, ETIMEDOUT};
@@ -94,23 +95,26 @@ fn opening_turns_decoding_on_and_bus_mastering_off_vf_02() {
 fn regions_have_vfios_numbers_and_sizes_vf_13_vf_14() {
     let world = World::new();
     let table = [
-        (0, RWM, 0x4000, 1),
+        (0, RWM, 0x4000, 2),
         (1, 0, 0, 0),
         (2, RegionFlags::READ | RegionFlags::WRITE, 0x1000, 0),
         (5, 0, 0, 0),
         (6, RegionFlags::READ, 0x800, 0),
         (7, RegionFlags::READ | RegionFlags::WRITE, 4096, 0),
+        (SCRATCH, RWM, 0x2000, 2),
+        (FIXED, RegionFlags::READ, 0x1800, 0),
     ];
     for (index, flags, size, areas) in table {
         let info = world.assignment.region_info(index).unwrap();
         assert_eq!((info.flags.0, info.size, info.areas.len()), (flags, size, areas), "region {index}");
-        assert_eq!(info.fd.is_some(), areas != 0);
+        let kind = RegionType { kind: 0x8000_1b36, subtype: index.wrapping_sub(8) };
+        assert_eq!(info.kind, (index >= SCRATCH).then_some(kind), "region {index}");
     }
-    for index in [8, 9, u32::MAX] {
+    for index in [8, 11, 12, 1 << 24, u32::MAX] {
         assert_eq!(errno(world.assignment.region_info(index)), EINVAL, "region {index}");
     }
     let info = world.assignment.device_info();
-    assert_eq!((info.reset, info.regions, info.irqs), (true, 9, 5));
+    assert_eq!((info.reset, info.regions, info.irqs), (true, 11, 5));
 }
 
 #[test]
@@ -128,6 +132,43 @@ fn accesses_reach_the_device_in_aligned_pieces_vf_15() {
 }
 
 #[test]
+fn the_rom_is_read_in_pieces_of_at_most_4_bytes_and_all_ones_behind_its_image_vf_15_vf_16() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    let mut data = [0; 16];
+    world.assignment.region_write(&mut token, 7, ROM_ADDRESS, &[1, 0, 0, 0]).unwrap();
+    world.assignment.region_read(&mut token, 6, IMAGE - 6, &mut data).unwrap();
+    assert_eq!(data[..6], [0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff]);
+    assert_eq!(data[6..], [0xff; 10]);
+    let widths: Vec<_> = world.fake.accesses.lock().iter().map(|access| access.2).collect();
+    assert_eq!(widths, [2, 4, 4, 4, 2]);
+}
+
+#[test]
+fn a_region_of_the_devices_own_is_read_and_written_in_aligned_pieces_vf_15() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let _attached = world.attach(&mut token);
+    world.assignment.region_write(&mut token, SCRATCH, 6, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]).unwrap();
+    let mut data = [0; 10];
+    world.assignment.region_read(&mut token, SCRATCH, 6, &mut data).unwrap();
+    assert_eq!(data, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(
+        *world.fake.accesses.lock(),
+        [(9, 6, 2, true), (9, 8, 8, true), (9, 6, 2, false), (9, 8, 8, false)]
+    );
+    world.assignment.region_read(&mut token, FIXED, 0x17ff, &mut data[..1]).unwrap();
+    assert_eq!(data[0], 0x5a);
+    // COMMAND has nothing to do with them; a frozen function has.
+    world.command(&mut token, Command::empty());
+    world.assignment.region_read(&mut token, SCRATCH, 6, &mut data).unwrap();
+    assert_eq!(data[0], 1);
+    world.gate.freeze();
+    world.assignment.region_read(&mut token, SCRATCH, 6, &mut data).unwrap();
+    assert_eq!(data, [0xff; 10]);
+    world.assignment.region_write(&mut token, SCRATCH, 6, &[0; 10]).unwrap();
+}
+
+#[test]
 fn an_access_out_of_range_is_refused_vf_15_vf_17() {
     let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
     let _attached = world.attach(&mut token);
@@ -140,7 +181,11 @@ fn an_access_out_of_range_is_refused_vf_15_vf_17() {
         (7, 4093),
         (7, 1 << 20),
         (8, 0),
-        (9, 0),
+        (SCRATCH, 0x1ffd),
+        (SCRATCH, u64::MAX - 1),
+        (FIXED, 0x1800),
+        (11, 0),
+        (u32::MAX, 0),
     ];
     for (index, offset) in table {
         let mut data = [0; 4];
@@ -156,7 +201,10 @@ fn an_access_out_of_range_is_refused_vf_15_vf_17() {
             "{index}"
         );
     }
-    assert_eq!(errno(world.assignment.region_write(&mut token, 6, 0, &[0; 4])), EINVAL, "the ROM");
+    for read_only in [6, FIXED] {
+        let written = world.assignment.region_write(&mut token, read_only, 0, &[0; 4]);
+        assert_eq!(errno(written), EINVAL, "region {read_only}");
+    }
     assert!(world.fake.accesses.lock().is_empty());
 }
 

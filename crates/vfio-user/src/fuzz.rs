@@ -10,7 +10,7 @@ use assign::Assignment;
 use gate::ThreadToken;
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
-use crate::codec::{MAX_DATA_XFER_SIZE, MAX_MESSAGE_SIZE, Request, VersionMessage, sparse_areas};
+use crate::codec::{MAX_DATA_XFER_SIZE, MAX_MESSAGE_SIZE, RegionCapabilities, Request, VersionMessage};
 use crate::connection::{Frame, Inbox};
 use crate::server::{Session, SessionEnd, SessionOptions, SessionReport};
 
@@ -34,7 +34,7 @@ pub fn codec(bytes: &[u8]) -> usize {
                     let _ = message.header.failure();
                     let _ = Request::parse(message.header.command, payload, MAX_DATA_XFER_SIZE);
                     let _ = VersionMessage::parse(payload);
-                    let _ = sparse_areas(payload);
+                    let _ = RegionCapabilities::parse(payload);
                 }
                 Frame::TooLarge(_) => messages += 1,
                 Frame::OutOfStep(_) => return messages,

@@ -14,7 +14,7 @@ use fake::*;
 use gate::ThreadToken;
 use rustix::io::Errno;
 use vfio_user::client::{Client, ClientError, ClientOptions, SharedMemory};
-use vfio_user::codec::{MultiWrite, RegionInfoFlags, SetIrqsFlags, irq_index};
+use vfio_user::codec::{MultiWrite, RegionInfoFlags, RegionType, SetIrqsFlags, SparseArea, irq_index};
 
 fn connect(fixture: &Fixture, token: &mut ThreadToken) -> Client {
     let (stream, _session) = fixture.serve();
@@ -29,14 +29,23 @@ fn a_client_learns_what_the_function_is() {
     assert_eq!(client.version(), (0, 1));
     assert!(client.capabilities().write_multiple);
     let info = client.device_info(&mut token).unwrap();
-    assert_eq!((info.flags, info.num_regions, info.num_irqs), (3, 9, 5));
+    assert_eq!((info.flags, info.num_regions, info.num_irqs), (3, 11, 5));
     assert_eq!(client.irq_info(&mut token, irq_index::MSI).unwrap().count, MSI_VECTORS);
     let bar = client.region_info(&mut token, 0).unwrap();
     assert_eq!(bar.flags(), RegionInfoFlags::all());
     assert_eq!((bar.info.size, bar.areas.len(), bar.fd.is_some()), (BAR0_SIZE, 1, true));
     let config = client.region_info(&mut token, CONFIG).unwrap();
     assert_eq!((config.info.size, config.areas.len(), config.fd.is_some()), (4096, 0, false));
-    let refused = client.region_info(&mut token, 9);
+    let own = client.region_info(&mut token, OWN).unwrap();
+    assert_eq!((own.flags(), own.info.size), (RegionInfoFlags::all(), OWN_SIZE));
+    assert_eq!(own.kind, Some(RegionType { kind: KIND, subtype: 1 }));
+    let area = |offset| SparseArea { offset, size: 0x1000 };
+    assert_eq!(own.mappable(), [area(OWN_DATA), area(OWN_DOORBELLS)]);
+    let fixed = client.region_info(&mut token, FIXED).unwrap();
+    assert_eq!((fixed.flags(), fixed.info.size), (RegionInfoFlags::READ | RegionInfoFlags::CAPS, 16));
+    assert_eq!((fixed.kind.unwrap().subtype, fixed.mappable(), fixed.fd.is_some()), (2, vec![], false));
+    assert!(matches!(fixed.map(&area(OWN_DATA)), Err(ClientError::Request(_))));
+    let refused = client.region_info(&mut token, 11);
     assert!(matches!(refused, Err(ClientError::Refused { errno: Errno::INVAL, .. })));
     assert!(matches!(client.feature(&mut token, 1 << 16 | 1), Err(ClientError::Refused { .. })));
     client.reset(&mut token).unwrap();
@@ -87,6 +96,12 @@ fn a_mapped_page_is_shared_with_the_device() {
     let mut word = [0; 4];
     client.region_read(&mut token, 0, MAPPED + 0x10, &mut word).unwrap();
     assert_eq!(u32::from_le_bytes(word), 0x1234_5678);
+    let own = client.region_info(&mut token, OWN).unwrap();
+    assert_eq!(own.map(&own.areas[1]).unwrap().offset(), OWN_DOORBELLS);
+    for (offset, size) in [(0, 0x1000), (OWN_DATA, 0x1001), (OWN_DOORBELLS, u64::MAX), (OWN_SIZE, 0x1000)] {
+        let refused = own.map(&SparseArea { offset, size });
+        assert!(matches!(refused, Err(ClientError::Request(_))), "{offset:#x} {size:#x}");
+    }
 }
 
 #[test]

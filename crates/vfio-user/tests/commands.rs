@@ -118,11 +118,11 @@ fn commands_not_offered_are_refused_in_step() {
 }
 
 #[test]
-fn device_info_names_nine_regions_and_five_interrupt_indexes() {
+fn device_info_counts_the_devices_own_regions_and_five_interrupt_indexes_vf_12() {
     let fixture = Fixture::new();
     let (client, _session) = fixture.serve();
     let mut raw = Raw::negotiated(client);
-    assert_eq!(raw.call(4, &words(&[16, 0, 0, 0])).payload, words(&[16, 3, 9, 5]));
+    assert_eq!(raw.call(4, &words(&[16, 0, 0, 0])).payload, words(&[16, 3, 11, 5]));
     assert_eq!(raw.call(4, &words(&[15, 0, 0, 0])).errno(), EINVAL);
 }
 
@@ -135,7 +135,10 @@ fn region_info_asks_for_room_first_and_brings_one_descriptor_then() {
     for argsz in [32, 63] {
         let bare = ask(&mut raw, argsz, 0);
         assert_eq!(bare.payload.len(), 32);
-        assert_eq!((dword(&bare.payload, 0), dword(&bare.payload, 1), dword(&bare.payload, 3)), (64, 0xf, 0));
+        assert_eq!(
+            (dword(&bare.payload, 0), dword(&bare.payload, 1), dword(&bare.payload, 3)),
+            (64, 0xf, 32)
+        );
         assert!(bare.fds.is_empty());
     }
     for argsz in [64, 4064] {
@@ -153,9 +156,61 @@ fn region_info_asks_for_room_first_and_brings_one_descriptor_then() {
         assert_eq!((reply.payload.len(), reply.fds.len()), (32, 0), "region {index}");
         assert_eq!((dword(&reply.payload, 1), qword(&reply.payload, 16)), (flags, size), "region {index}");
     }
-    for (argsz, index) in [(31, 0), (0, 0), (64, 9), (64, u32::MAX)] {
+    for (argsz, index) in [(31, 0), (0, 0), (31, OWN), (64, 11), (64, 1 << 24), (64, u32::MAX)] {
         assert_eq!(ask(&mut raw, argsz, index).errno(), EINVAL);
     }
+}
+
+#[test]
+fn a_region_of_the_devices_own_has_its_type_and_then_its_areas_vf_14() {
+    let fixture = Fixture::new();
+    let (client, _session) = fixture.serve();
+    let mut raw = Raw::negotiated(client);
+    let ask = |raw: &mut Raw, argsz, index| raw.call(5, &words(&[argsz, 0, index, 0, 0, 0, 0, 0]));
+    for argsz in [32, 48, 95] {
+        let bare = ask(&mut raw, argsz, OWN);
+        assert_eq!((bare.payload.len(), bare.fds.len()), (32, 0));
+        assert_eq!(bare.payload[..16], words(&[96, 0xf, OWN, 32]));
+    }
+    let full = ask(&mut raw, 96, OWN);
+    assert_eq!((full.payload.len(), full.fds.len()), (96, 1));
+    assert_eq!(full.payload[..16], words(&[96, 0xf, OWN, 32]));
+    assert_eq!(qword(&full.payload, 16), OWN_SIZE);
+    assert_eq!(full.payload[32..40], [2, 0, 1, 0, 48, 0, 0, 0]);
+    assert_eq!(full.payload[40..48], words(&[KIND, 1]));
+    assert_eq!(full.payload[48..56], [1, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!(full.payload[56..64], words(&[2, 0]));
+    let areas: Vec<u64> = (64..96).step_by(8).map(|at| qword(&full.payload, at)).collect();
+    assert_eq!(areas, [OWN_DATA, 0x1000, OWN_DOORBELLS, 0x1000]);
+    // What cannot be written is not mapped, but has a type.
+    assert_eq!(ask(&mut raw, 47, FIXED).payload[..16], words(&[48, 9, FIXED, 32]));
+    let fixed = ask(&mut raw, 48, FIXED);
+    assert_eq!((fixed.payload.len(), fixed.fds.len()), (48, 0));
+    assert_eq!(fixed.payload[32..48], words(&[0x0001_0002, 0, KIND, 2]));
+}
+
+#[test]
+fn a_region_of_the_devices_own_is_read_and_written() {
+    let fixture = Fixture::new();
+    let (client, _session) = fixture.serve();
+    let mut raw = Raw::negotiated(client);
+    assert_eq!(raw.call(10, &write_payload(OWN, OWN_SIZE - 8, &[3; 8])).errno(), 0);
+    assert_eq!(raw.call(9, &access(OWN, OWN_SIZE - 8, 8, &[])).payload[16..], [3; 8]);
+    assert_eq!(raw.call(9, &access(FIXED, 0, 16, &[])).payload[16..], [0x5a; 16]);
+    assert_eq!(raw.call(10, &write_payload(FIXED, 0, &[0])).errno(), EINVAL);
+    for (region, offset, count) in [
+        (OWN, OWN_SIZE, 1),
+        (OWN, u64::MAX, 1),
+        (FIXED, 15, 2),
+        (11, 0, 1),
+        (1 << 24, 0, 1),
+        (u32::MAX, 0, 1),
+    ] {
+        assert_eq!(raw.call(9, &access(region, offset, count, &[])).errno(), EINVAL, "region {region}");
+        let data = vec![0; count as usize];
+        assert_eq!(raw.call(10, &write_payload(region, offset, &data)).errno(), EINVAL, "region {region}");
+    }
+    raw.assert_alive();
 }
 
 #[test]
@@ -164,8 +219,11 @@ fn a_client_that_takes_no_descriptors_is_not_told_that_it_could_map() {
     let (client, _session) = fixture.serve();
     let mut raw = Raw::new(client);
     raw.call(1, &version("{\"capabilities\":{\"max_msg_fds\":0}}"));
-    let reply = raw.call(5, &words(&[4096, 0, 0, 0, 0, 0, 0, 0]));
-    assert_eq!((reply.payload.len(), dword(&reply.payload, 1), reply.fds.len()), (32, 3, 0));
+    for (index, length, flags) in [(0, 32, 3), (OWN, 48, 0xb)] {
+        let reply = raw.call(5, &words(&[4096, 0, index, 0, 0, 0, 0, 0]));
+        assert_eq!((reply.payload.len(), dword(&reply.payload, 1), reply.fds.len()), (length, flags, 0));
+    }
+    assert!(fixture.assignment.function().mappings().report().is_empty());
 }
 
 #[test]
@@ -174,7 +232,8 @@ fn region_io_fds_are_refused() {
     let (client, _session) = fixture.serve();
     let mut raw = Raw::negotiated(client);
     assert_eq!(raw.call(6, &words(&[16, 0, 0, 0])).errno(), EOPNOTSUPP);
-    for bad in [[16, 1, 0, 0], [16, 0, 9, 0], [16, 0, 0, 1], [15, 0, 0, 0]] {
+    assert_eq!(raw.call(6, &words(&[16, 0, OWN, 0])).errno(), EOPNOTSUPP);
+    for bad in [[16, 1, 0, 0], [16, 0, 11, 0], [16, 0, 0, 1], [15, 0, 0, 0]] {
         assert_eq!(raw.call(6, &words(&bad)).errno(), EINVAL, "{bad:?}");
     }
     raw.assert_alive();
@@ -250,7 +309,7 @@ fn region_accesses_out_of_range_are_refused_in_step() {
         (0, 0, (1 << 20) + 1),
         (0, 0, u32::MAX),
         (1, 0, 4),
-        (9, 0, 4),
+        (11, 0, 4),
         (u32::MAX, 0, 4),
         (CONFIG, 4094, 4),
     ] {

@@ -6,15 +6,21 @@
 
 mod fake;
 
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use fake::*;
 use gate::ThreadToken;
 use parking_lot::Mutex;
-use vfio_user::client::SharedMemory;
+use vfio_user::client::{Client, ClientOptions, SharedMemory};
+use vfio_user::codec::SparseArea;
 use vfio_user::fuzz;
-use vfio_user::server::SessionOptions;
+use vfio_user::server::{Server, ServerOptions, SessionOptions, Stop};
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -156,4 +162,82 @@ fn garbage_ends_in_error_replies_or_a_clean_end_and_leaves_nothing_behind() {
     let (client, session) = fixture.serve();
     Raw::negotiated(client).assert_alive();
     session.report();
+}
+
+/// Where a test of another process tells this one to connect.
+const SOCKET: &str = "VFIO_USER_TEST_SOCKET";
+
+#[test]
+#[ignore = "the other process of the next test"]
+fn a_client_maps_and_waits_to_be_killed() {
+    let Some(path) = std::env::var_os(SOCKET) else { return };
+    let mut token = ThreadToken::at_thread_entry();
+    let mut client = Client::connect(&mut token, path, ClientOptions::default()).unwrap();
+    let own = client.region_info(&mut token, OWN).unwrap();
+    let areas =
+        [OWN_DATA, OWN_DOORBELLS].map(|offset| own.map(&SparseArea { offset, size: 0x1000 }).unwrap());
+    areas[0].atomic_u32(0x10).unwrap().store(7, Relaxed);
+    println!("\nmapped");
+    std::io::stdout().flush().unwrap();
+    loop {
+        areas[1].atomic_u32(0).unwrap().store(1, Relaxed);
+        std::thread::yield_now();
+    }
+}
+
+/// Has another process map the function's memory, kills it, and waits until the function is free.
+fn kill_a_client(fixture: &Fixture, socket: &std::path::Path) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "a_client_maps_and_waits_to_be_killed"])
+        .env(SOCKET, socket)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "mapped"), "the other process failed");
+    let owner = format!("vfio-user client, process {}", child.id());
+    let mappings = fixture.assignment.function().mappings();
+    let shared = mappings.report();
+    assert!(!shared.is_empty() && shared.iter().all(|mapping| mapping.owner == owner), "{shared:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while fixture.assignment.is_attached() {
+        assert!(Instant::now() < end, "the function is not free");
+        std::thread::yield_now();
+    }
+    assert!(mappings.report().is_empty());
+    let kept = fixture.device.own.dword(OWN_DATA + 0x10).unwrap().load(Relaxed);
+    assert_eq!(kept, 7, "the device's state is kept");
+}
+
+#[test]
+fn a_client_that_is_killed_with_the_functions_memory_mapped_gives_everything_back() {
+    let _turn = TURN.lock();
+    let fixture = Fixture::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let server = Server::bind(&path, Arc::clone(&fixture.assignment), ServerOptions::default()).unwrap();
+    let stop = Stop::new().unwrap();
+    let switch = stop.clone();
+    let thread = std::thread::spawn(move || {
+        server.run(&mut ThreadToken::at_thread_entry(), &switch).unwrap();
+        // Counted when nobody is served any more: a session's descriptors outlive its detach for a moment.
+        server
+    });
+    kill_a_client(&fixture, &path);
+    kill_a_client(&fixture, &path);
+    stop.stop();
+    let server = thread.join().unwrap();
+    let before = (open_fds(), mapped_memfds());
+    for _ in 0..3 {
+        let stop = Stop::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| server.run(&mut ThreadToken::at_thread_entry(), &stop).unwrap());
+            kill_a_client(&fixture, &path);
+            stop.stop();
+        });
+        drop(stop);
+        assert_eq!((open_fds(), mapped_memfds()), before);
+    }
 }

@@ -37,10 +37,13 @@ fn the_attach_of_qemu_is_answered_as_it_needs() {
         let reply = raw.receive();
         assert_eq!((reply.header.message_id, reply.header.size, reply.errno()), (id, 16, 0));
     }
-    assert_eq!(raw.call(4, &words(&[16, 0, 0, 0])).payload, words(&[16, 3, 9, 5]));
+    assert_eq!(raw.call(4, &words(&[16, 0, 0, 0])).payload, words(&[16, 3, 11, 5]));
     for index in [0, 1, 2, 3, 4, 5, 7] {
         let small = raw.call(5, &words(&[32, 0, index, 0, 0, 0, 0, 0]));
-        let argsz = u32::from_ne_bytes(small.payload[..4].try_into().unwrap());
+        let word = |at: usize| u32::from_ne_bytes(small.payload[4 * at..][..4].try_into().unwrap());
+        let argsz = word(0);
+        // Capabilities are where they would be, though there was no room for them.
+        assert_eq!(word(3), if word(1) & 8 == 0 { 0 } else { 32 }, "region {index}");
         if argsz > 32 {
             let full = raw.call(5, &words(&[argsz, 0, index, 0, 0, 0, 0, 0]));
             assert_eq!((full.payload.len(), full.fds.len()), (argsz as usize, 1));
@@ -164,6 +167,14 @@ fn the_client_of_rust_vmm_works() {
     assert_eq!((bar0.size, bar0.flags, bar0.sparse_areas.len()), (BAR0_SIZE, 0xf, 1));
     assert!(bar0.file_offset.is_some());
     assert_eq!(client.region(8).unwrap().size, 0);
+    let own = client.region(OWN).unwrap();
+    assert_eq!((own.size, own.flags, own.sparse_areas.len()), (OWN_SIZE, 0xf, 2));
+    assert!(own.file_offset.is_some());
+    assert_eq!((client.region(FIXED).unwrap().size, client.region(FIXED).unwrap().flags), (16, 9));
+    client.region_write(OWN, 0x40, &[7; 4]).unwrap();
+    let mut data = [0; 4];
+    client.region_read(OWN, 0x40, &mut data).unwrap();
+    assert_eq!(data, [7; 4]);
     client.region_write(0, 0x40, &[1, 2, 3, 4]).unwrap();
     let mut data = [0; 4];
     client.region_read(0, 0x40, &mut data).unwrap();

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::Assignment;
 use super::outcome::access_failed;
+use super::share::Answer;
 use crate::dma::Unmapped;
 use crate::error::{Errno, RequestError};
 use crate::event::Event;
@@ -38,7 +39,11 @@ pub enum AttachError {
 pub struct Attached {
     assignment: Option<Arc<Assignment>>,
     /// What methods go to; the same assignment, which `assignment` empties when the hold is given up.
-    target: Arc<Assignment>,
+    pub(super) target: Arc<Assignment>,
+    /// What the consumer was given of the function's memory, if it is another process.
+    pub(super) answers: Vec<Answer>,
+    /// How long that may wait for what the last consumer had.
+    pub(super) share_until: Deadline,
 }
 
 impl Assignment {
@@ -58,7 +63,13 @@ impl Assignment {
             return Err(AttachError::Refused(error));
         }
         self.port.report(Event::ClientAttached);
-        Ok(Attached { assignment: Some(Arc::clone(self)), target: Arc::clone(self) })
+        let share_until = Deadline::after(self.limits.access_timeout);
+        Ok(Attached {
+            assignment: Some(Arc::clone(self)),
+            target: Arc::clone(self),
+            answers: Vec::new(),
+            share_until,
+        })
     }
 
     fn open(&self, token: &mut ThreadToken) -> Result<(), RequestError> {
@@ -89,8 +100,8 @@ impl Assignment {
         self.port.dma().publish(token, deadline).map_err(|_| IN_FLIGHT)
     }
 
-    /// Drops what the consumer brought; the device's state stays.
-    fn leave(&self, token: &mut ThreadToken) {
+    /// Drops what the consumer brought, and takes back what it was given; the device's state stays.
+    fn leave(&self, token: &mut ThreadToken, given: Vec<Answer>) {
         // Best effort: a function that is frozen or gone has its DMA cut off already.
         let command = Deadline::after(self.limits.access_timeout);
         let _ = self.set_command(token, Command::empty(), Command::BUS_MASTER, command);
@@ -108,6 +119,7 @@ impl Assignment {
             }
             Err(_) => 0,
         };
+        self.take_back(token, given, deadline);
         self.attached.store(false, Ordering::Release);
         self.port.report(Event::ClientDetached { orphans });
     }
@@ -144,11 +156,11 @@ impl Assignment {
 }
 
 impl Attached {
-    /// Leaves: drops the DMA map and the eventfds and waits, at most `Limits::detach_timeout`, for DMA in flight.
-    /// What is left then keeps its addresses as an orphan, which an event tells of. The device's state stays.
+    /// Leaves: drops the DMA map, the eventfds and what was shared of the function's memory, and waits, at most
+    /// `Limits::detach_timeout`, for DMA in flight. What is left then keeps its addresses as an orphan, which an event tells of. The device's state stays.
     pub fn detach(mut self, token: &mut ThreadToken) {
         if let Some(assignment) = self.assignment.take() {
-            assignment.leave(token);
+            assignment.leave(token, std::mem::take(&mut self.answers));
         }
     }
 }
@@ -164,9 +176,10 @@ impl Deref for Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let Some(assignment) = self.assignment.take() else { return };
+        let given = std::mem::take(&mut self.answers);
         let leaving = std::thread::Builder::new().name("detach".into()).spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
-            assignment.leave(&mut token);
+            assignment.leave(&mut token, given);
         });
         if let Err(error) = leaving {
             tracing::error!(%error, "a client could not be detached; its function stays in use");

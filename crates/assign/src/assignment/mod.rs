@@ -1,32 +1,37 @@
 //! A function and its one consumer: attach, requests, detach.
 //!
 //! [`Assignment`] is the function as a consumer finds it. How one attaches and leaves is in `attach`, what it may ask
-//! for in `requests`, and what it is told of a failure in `outcome`.
+//! for in `requests`, and what it is told of a failure in `outcome`. `map` maps the function's memory for a consumer in
+//! this process, `share` hands it to one in another.
 //!
 //! # Concurrency
 //! One consumer at a time, by an atomic flag. Requests may come from several threads; each is atomic by the means
 //! of what it changes (modules `dma` and `interrupts`). Nothing is locked here.
 
 mod attach;
+mod map;
 mod outcome;
 mod requests;
+mod share;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gate::ThreadToken;
-use pci_core::{BarIndex, Function};
+use pci_core::{BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function};
 
 pub use attach::{AttachError, Attached};
+pub use map::RegionMapRequest;
 pub use requests::Requests;
+pub use share::SharedRegion;
 
 use crate::dma::DmaMapRequest;
-use crate::error::RequestError;
+use crate::error::{Errno, RequestError};
 use crate::interrupts::{IrqInfo, SetIrqs};
 use crate::limits::Limits;
 use crate::patience::Patience;
 use crate::port::Port;
-use crate::region::{RegionFlags, RegionIndex, RegionInfo};
+use crate::region::{RegionFlags, RegionIndex, RegionInfo, RegionType};
 
 /// A function that can be given to a consumer.
 pub struct Assignment {
@@ -75,33 +80,31 @@ impl Assignment {
 
     /// Flags and counts (VF-12).
     pub fn device_info(&self) -> DeviceInfo {
-        DeviceInfo { reset: true, regions: RegionIndex::COUNT, irqs: 5 }
+        let own = u32::try_from(self.function.device().regions().len()).unwrap_or(u32::MAX);
+        DeviceInfo { reset: true, regions: FIRST_DEVICE_REGION.saturating_add(own), irqs: 5 }
     }
 
-    /// Size, permissions and mappable areas of a region (VF-13, VF-14).
+    /// Size, permissions, kind and mappable areas of a region (VF-13, VF-14).
     ///
     /// # Errors
     /// EINVAL: there is no such region.
-    pub fn region_info(&self, index: u32) -> Result<RegionInfo<'_>, RequestError> {
+    pub fn region_info(&self, index: u32) -> Result<RegionInfo, RequestError> {
         let region = RegionIndex::new(index)?;
-        let size = self.region_size(region);
-        let mut flags = match region {
-            _ if size == 0 => 0,
-            RegionIndex::Rom => RegionFlags::READ,
-            RegionIndex::Bar(_) | RegionIndex::Config => RegionFlags::READ | RegionFlags::WRITE,
+        let size = self.region_size(region)?;
+        let own = match region {
+            RegionIndex::Device(nth) => self.device_region(nth),
+            RegionIndex::Bar(_) | RegionIndex::Rom | RegionIndex::Config => None,
         };
-        let mapped = match region {
-            RegionIndex::Bar(bar) if size != 0 => self.function.device().mapped_areas(bar),
-            _ => None,
-        };
-        let (areas, fd) = match mapped {
-            Some(mapped) if !mapped.areas.is_empty() => (mapped.areas.to_vec(), Some(mapped.fd)),
-            _ => (Vec::new(), None),
-        };
-        if fd.is_some() {
-            flags |= RegionFlags::MMAP;
+        let writable = own.map_or(region != RegionIndex::Rom, |own| own.writable);
+        let areas = self.mappable(region).map(|mappable| mappable.areas).unwrap_or_default();
+        let mut flags = RegionFlags(0);
+        if size != 0 {
+            flags.0 |= RegionFlags::READ;
+            flags.0 |= if writable { RegionFlags::WRITE } else { 0 };
+            flags.0 |= if areas.is_empty() { 0 } else { RegionFlags::MMAP };
         }
-        Ok(RegionInfo { flags: RegionFlags(flags), size, areas, fd })
+        let kind = own.map(|own| RegionType { kind: own.kind, subtype: own.subtype });
+        Ok(RegionInfo { flags, size, kind, areas })
     }
 
     /// Flags and vectors of an interrupt index (VF-30).
@@ -118,12 +121,28 @@ impl Assignment {
         Requests::new(self, patience)
     }
 
-    fn region_size(&self, region: RegionIndex) -> u64 {
+    /// Bytes of a region; 0 for a BAR or a ROM that the function does not have.
+    fn region_size(&self, region: RegionIndex) -> Result<u64, RequestError> {
         let config = self.function.config();
         match region {
-            RegionIndex::Bar(bar) => config.window_size(bar).unwrap_or(0),
-            RegionIndex::Rom => config.window_size(BarIndex::ROM).unwrap_or(0),
-            RegionIndex::Config => pci_core::CONFIG_SIZE as u64,
+            RegionIndex::Bar(bar) => Ok(config.window_size(bar).unwrap_or(0)),
+            RegionIndex::Rom => Ok(config.window_size(BarIndex::ROM).unwrap_or(0)),
+            RegionIndex::Config => Ok(pci_core::CONFIG_SIZE as u64),
+            RegionIndex::Device(nth) => {
+                self.device_region(nth).map(|own| own.size).ok_or(RequestError::invalid("no such region"))
+            }
+        }
+    }
+
+    fn device_region(&self, nth: usize) -> Option<DeviceRegion> {
+        self.function.device().regions().get(nth).copied()
+    }
+
+    fn require_attached(&self) -> Result<(), RequestError> {
+        if self.is_attached() {
+            Ok(())
+        } else {
+            Err(RequestError::new(Errno::ENODEV, "no consumer is attached"))
         }
     }
 }

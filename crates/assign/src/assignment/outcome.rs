@@ -14,16 +14,17 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
             Err(RequestError::new(Errno::ETIMEDOUT, "the function was busy past the deadline"))
         }
         AccessError::MemoryDisabled(_) => Err(RequestError::new(Errno::EIO, "memory decoding is disabled")),
-        AccessError::OutOfRange | AccessError::NoWindow(_) => {
+        AccessError::Asleep(_) => Err(RequestError::new(Errno::EIO, "the function is in D3")),
+        AccessError::OutOfRange | AccessError::NoWindow(_) | AccessError::NoRegion(_) => {
             Err(RequestError::invalid("the access is outside the region"))
         }
         AccessError::Misaligned => Err(RequestError::invalid("the access is not aligned")),
         AccessError::Config(status) => {
             Err(RequestError::new(status.errno(), "the configuration mechanism refused the access"))
         }
-        AccessError::ReadOnly => Err(RequestError::invalid("the ROM cannot be written")),
+        AccessError::ReadOnly => Err(RequestError::invalid("the region cannot be written")),
         AccessError::NotReset(error) => Err(reset_failed(error)),
-        AccessError::PowerNotChanged(error) => Err(closing(error)),
+        AccessError::PowerNotChanged(error) | AccessError::StillMapped(error) => Err(closing(error)),
         AccessError::NeededByVirtualFunctions => {
             Err(RequestError::new(Errno::EBUSY, "virtual functions depend on the function"))
         }

@@ -13,6 +13,12 @@ use crate::interrupts::SetIrqs;
 use crate::patience::Patience;
 use crate::region::{self, RegionIndex};
 
+/// Bytes of the widest access to a BAR or a region of the device's own (VF-15).
+const WIDTH: usize = 8;
+
+/// Bytes of the widest access to the ROM (VF-15).
+const ROM_WIDTH: usize = 4;
+
 /// Requests of a consumer that stand behind each other: what one of them waited, the others cannot wait again.
 ///
 /// A client that sent some requests together counts the time of the last one from then on, not from when its turn
@@ -33,7 +39,7 @@ impl<'a> Requests<'a> {
     /// # Errors
     /// As these say; ENODEV without a consumer attached or when the function is gone. Nothing has changed.
     pub fn set_irqs(&mut self, token: &mut ThreadToken, request: SetIrqs<'_>) -> Result<(), RequestError> {
-        self.require_attached()?;
+        self.assignment.require_attached()?;
         let deadline = self.access_deadline();
         self.assignment.port.interrupts().set(token, request, deadline)
     }
@@ -66,7 +72,7 @@ impl<'a> Requests<'a> {
         data: &mut [u8],
     ) -> Result<(), RequestError> {
         let region = RegionIndex::new(index)?;
-        region::check(offset, data.len(), self.assignment.region_size(region))?;
+        region::check(offset, data.len(), self.assignment.region_size(region)?)?;
         let result = match region {
             RegionIndex::Config => {
                 let offset = config_offset(offset)?;
@@ -74,8 +80,9 @@ impl<'a> Requests<'a> {
                 let until = || patience.deadline(assignment.limits.access_timeout);
                 assignment.function.read_config(token, offset, data, until)
             }
-            RegionIndex::Rom => self.read_bar(token, BarIndex::ROM, offset, data),
-            RegionIndex::Bar(bar) => self.read_bar(token, bar, offset, data),
+            RegionIndex::Rom => self.read_bar(token, BarIndex::ROM, offset, data, ROM_WIDTH),
+            RegionIndex::Bar(bar) => self.read_bar(token, bar, offset, data, WIDTH),
+            RegionIndex::Device(_) => self.read_own(token, index, offset, data),
         };
         result.or_else(|error| {
             data.fill(0xff);
@@ -86,7 +93,7 @@ impl<'a> Requests<'a> {
     /// Writes `data` to a region. A frozen function or one that is gone drops it.
     ///
     /// # Errors
-    /// EINVAL: out of range, or the ROM (VF-17). EIO: memory decoding is off. ETIMEDOUT: the function stayed blocked;
+    /// EINVAL: out of range, the ROM (VF-17), or a region of the device's own that cannot be written. EIO: memory decoding is off. ETIMEDOUT: the function stayed blocked;
     /// bytes before the one that waited were written.
     pub fn region_write(
         &mut self,
@@ -96,19 +103,20 @@ impl<'a> Requests<'a> {
         data: &[u8],
     ) -> Result<(), RequestError> {
         let region = RegionIndex::new(index)?;
-        region::check(offset, data.len(), self.assignment.region_size(region))?;
+        region::check(offset, data.len(), self.assignment.region_size(region)?)?;
         match region {
             RegionIndex::Rom => Err(RequestError::invalid("the ROM cannot be written")),
             RegionIndex::Config => self.write_config(token, config_offset(offset)?, data),
             RegionIndex::Bar(bar) => {
                 let Requests { assignment, patience } = self;
-                let written = region::pieces(offset, data.len(), 8).try_for_each(|piece| {
+                let written = region::pieces(offset, data.len(), WIDTH).try_for_each(|piece| {
                     let bytes = &data[piece.start..piece.start + piece.len];
                     let until = || patience.deadline(assignment.limits.access_timeout);
                     assignment.function.write_bar(token, bar, piece.offset, bytes, until)
                 });
                 written.or_else(|error| access_failed(&error))
             }
+            RegionIndex::Device(_) => self.write_own(token, index, offset, data),
         }
     }
 
@@ -119,7 +127,7 @@ impl<'a> Requests<'a> {
     /// ENOSPC: a limit of this consumer, or of the process for all of them. ENODEV: the file is none that can be mapped, nobody is attached, or the function is gone. ETIMEDOUT: an
     /// access of the device did not end. Else the errno of `mmap`. Nothing has changed.
     pub fn dma_map(&mut self, token: &mut ThreadToken, request: DmaMapRequest) -> Result<(), RequestError> {
-        self.require_attached()?;
+        self.assignment.require_attached()?;
         let deadline = self.access_deadline();
         self.assignment.port.dma().map(token, request, &self.assignment.limits, deadline)
     }
@@ -131,7 +139,7 @@ impl<'a> Requests<'a> {
     /// not end in time: the mappings are gone all the same, cut off from the consumer's memory but for
     /// pages that the kernel has pinned for I/O, and the function is frozen.
     pub fn dma_unmap(&mut self, token: &mut ThreadToken, iova: u64, size: u64) -> Result<(), RequestError> {
-        self.require_attached()?;
+        self.assignment.require_attached()?;
         let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
         let unmapped = self.assignment.port.dma().unmap(token, Some((iova, size)), deadline)?;
         self.unmapped(&unmapped, iova, size)
@@ -142,7 +150,7 @@ impl<'a> Requests<'a> {
     /// # Errors
     /// ETIMEDOUT as [`Requests::dma_unmap`].
     pub fn dma_unmap_all(&mut self, token: &mut ThreadToken) -> Result<(), RequestError> {
-        self.require_attached()?;
+        self.assignment.require_attached()?;
         let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
         let unmapped = self.assignment.port.dma().unmap(token, None, deadline)?;
         self.unmapped(&unmapped, 0, u64::MAX)
@@ -214,21 +222,45 @@ impl<'a> Requests<'a> {
         bar: BarIndex,
         offset: u64,
         data: &mut [u8],
+        widest: usize,
     ) -> Result<(), AccessError> {
         let Requests { assignment, patience } = self;
-        region::pieces(offset, data.len(), 8).try_for_each(|piece| {
+        region::pieces(offset, data.len(), widest).try_for_each(|piece| {
             let bytes = &mut data[piece.start..piece.start + piece.len];
             let until = || patience.deadline(assignment.limits.access_timeout);
             assignment.function.read_bar(token, bar, piece.offset, bytes, until)
         })
     }
 
-    fn require_attached(&self) -> Result<(), RequestError> {
-        if self.assignment.is_attached() {
-            Ok(())
-        } else {
-            Err(RequestError::new(Errno::ENODEV, "no consumer is attached"))
-        }
+    fn read_own(
+        &mut self,
+        token: &mut ThreadToken,
+        region: u32,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<(), AccessError> {
+        let Requests { assignment, patience } = self;
+        region::pieces(offset, data.len(), WIDTH).try_for_each(|piece| {
+            let bytes = &mut data[piece.start..piece.start + piece.len];
+            let until = || patience.deadline(assignment.limits.access_timeout);
+            assignment.function.read_region(token, region, piece.offset, bytes, until)
+        })
+    }
+
+    fn write_own(
+        &mut self,
+        token: &mut ThreadToken,
+        region: u32,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), RequestError> {
+        let Requests { assignment, patience } = self;
+        let written = region::pieces(offset, data.len(), WIDTH).try_for_each(|piece| {
+            let bytes = &data[piece.start..piece.start + piece.len];
+            let until = || patience.deadline(assignment.limits.access_timeout);
+            assignment.function.write_region(token, region, piece.offset, bytes, until)
+        });
+        written.or_else(|error| access_failed(&error))
     }
 
     fn access_deadline(&mut self) -> Deadline {

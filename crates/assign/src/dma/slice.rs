@@ -20,7 +20,7 @@
 //! * Lengths and addresses are ours: they come from the table, never from the shared memory.
 //!
 //! A page that the client truncated away reads as zeroes and swallows writes; the state of the mapping is
-//! looked at after each access, one relaxed load, and turns the access into an error (module `sigbus`).
+//! looked at after each access, one relaxed load, and turns the access into an error (`mapping::sigbus`).
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

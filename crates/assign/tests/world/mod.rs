@@ -7,7 +7,7 @@
     reason = "test code, with sizes of its own choice"
 )]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use assign::{
     Assignment, Attached, DmaMapFlags, DmaMapRequest, Event, EventSink, Limits, Port, RequestError, SetIrqs,
 };
 use gate::{AccessKind, Gate, Pass, Quiesced, Refusal, ThreadToken};
+use mapping::{Area, Holds, MappingLimits, Memory};
 use parking_lot::{Condvar, Mutex};
 use pci_core::{
-    BarIndex, BarKind, Command, ConfigSpace, Device, Function, Identity, InterruptPin, Location, MappedArea,
-    MappedAreas, Msi, Msix, Pm, ResetKind,
+    BarIndex, BarKind, Command, ConfigSpace, Device, DeviceRegion, Function, Identity, InterruptPin,
+    Location, Mappable, Msi, Msix, Pm, ResetKind,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -35,12 +36,35 @@ pub(crate) const TRIGGER: u32 = 1 << 5;
 pub(crate) const MSI_VECTORS: u32 = 4;
 pub(crate) const MSIX_VECTORS: u32 = 8;
 
-/// One access: BAR, offset, length, write.
+/// Where BAR 0 has data that may be mapped; doorbells follow.
+pub(crate) const DATA: u64 = 0x1000;
+/// Where BAR 0 has doorbells that may be mapped.
+pub(crate) const DOORBELLS: u64 = 0x2000;
+/// The end of what may be mapped of BAR 0.
+pub(crate) const MAPPED_END: u64 = 0x3000;
+/// The register that enables the ROM.
+pub(crate) const ROM_ADDRESS: u64 = 0x30;
+/// Bytes of the ROM's image; the ROM is longer.
+pub(crate) const IMAGE: u64 = 0x300;
+/// A region of the device's own that can be written and mapped.
+pub(crate) const SCRATCH: u32 = 9;
+/// A region of the device's own that can only be read.
+pub(crate) const FIXED: u32 = 10;
+
+const REGIONS: [DeviceRegion; 2] = [
+    DeviceRegion { kind: 0x8000_1b36, subtype: 1, size: 0x2000, writable: true },
+    DeviceRegion { kind: 0x8000_1b36, subtype: 2, size: 0x1800, writable: false },
+];
+
+/// One access: region, offset, length, write.
 pub(crate) type Access = (u8, u64, usize, bool);
 
-/// Answers each byte of a BAR with the low byte of its offset.
+/// Answers each byte of a region with the low byte of its offset, but for memory that may be mapped.
 pub(crate) struct Fake {
-    pub(crate) memory: OwnedFd,
+    /// Behind BAR 0.
+    pub(crate) memory: Arc<Memory>,
+    /// Behind the first region of its own.
+    pub(crate) scratch: Arc<Memory>,
     pub(crate) accesses: Mutex<Vec<Access>>,
     pub(crate) resets: Mutex<Vec<ResetKind>>,
 }
@@ -48,22 +72,48 @@ pub(crate) struct Fake {
 impl Device for Fake {
     fn read_bar(&self, _pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]) {
         self.accesses.lock().push((bar.get(), offset, data.len(), false));
-        for (nth, byte) in data.iter_mut().enumerate() {
-            *byte = (offset as usize + nth) as u8;
+        if bar.get() == 0 && (DATA..MAPPED_END).contains(&offset) {
+            return self.memory.read(offset, data);
+        }
+        for (at, byte) in (offset..).zip(data) {
+            *byte = if bar == BarIndex::ROM && at >= IMAGE { 0xff } else { at as u8 };
         }
     }
 
     fn write_bar(&self, _pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]) {
         self.accesses.lock().push((bar.get(), offset, data.len(), true));
+        if bar.get() == 0 && (DATA..MAPPED_END).contains(&offset) {
+            self.memory.write(offset, data);
+        }
+    }
+
+    fn regions(&self) -> &[DeviceRegion] {
+        &REGIONS
+    }
+
+    fn read_region(&self, _pass: &Pass<'_>, nth: usize, offset: u64, data: &mut [u8]) {
+        self.accesses.lock().push((SCRATCH as u8 + nth as u8, offset, data.len(), false));
+        if nth == 0 { self.scratch.read(offset, data) } else { data.fill(0x5a) }
+    }
+
+    fn write_region(&self, _pass: &Pass<'_>, nth: usize, offset: u64, data: &[u8]) {
+        self.accesses.lock().push((SCRATCH as u8 + nth as u8, offset, data.len(), true));
+        self.scratch.write(offset, data);
     }
 
     fn reset(&self, _quiesced: &Quiesced<'_>, kind: ResetKind) {
         self.resets.lock().push(kind);
     }
 
-    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
-        let areas = vec![MappedArea { offset: 0x1000, size: 0x1000 }];
-        (bar.get() == 0).then(|| MappedAreas { fd: self.memory.as_fd(), areas })
+    fn mappable(&self, region: u32) -> Option<Mappable> {
+        let area = |offset, holds| Area { offset, size: 0x1000, holds };
+        let (memory, areas) = match region {
+            0 => (&self.memory, vec![area(DATA, Holds::Data), area(DOORBELLS, Holds::Doorbells)]),
+            // Only what can be written is mapped.
+            SCRATCH | FIXED => (&self.scratch, vec![area(0, Holds::Data), area(0x1000, Holds::Data)]),
+            _ => return None,
+        };
+        Some(Mappable { memory: Arc::clone(memory), areas })
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -131,13 +181,26 @@ impl World {
     }
 
     pub(crate) fn with(limits: Limits) -> World {
+        World::bounded(limits, MappingLimits::default())
+    }
+
+    pub(crate) fn limited(mapping: MappingLimits) -> World {
+        World::bounded(Limits::default(), mapping)
+    }
+
+    fn bounded(limits: Limits, mapping: MappingLimits) -> World {
         let gate = Gate::new("test");
         let config = Arc::new(config());
         let events = Arc::new(Recorder::default());
         let port = Port::new(&gate, Arc::clone(&config), events.clone());
-        let fake =
-            Arc::new(Fake { memory: memory(0x4000), accesses: Mutex::default(), resets: Mutex::default() });
-        let function = Arc::new(Function::new("test", gate.clone(), config, fake.clone()));
+        let fake = Arc::new(Fake {
+            memory: Memory::new("bar 0", 0x4000),
+            scratch: Memory::new("scratch", 0x2000),
+            accesses: Mutex::default(),
+            resets: Mutex::default(),
+        });
+        let function = Function::new("test", gate.clone(), config, fake.clone()).limited_by(mapping);
+        let function = Arc::new(function);
         let assignment = Assignment::new(function, Arc::clone(&port), limits);
         World { gate, fake, events, port, assignment }
     }

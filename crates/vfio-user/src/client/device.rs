@@ -7,7 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{Client, ClientError, MappedArea};
 use crate::codec::{
-    Command, DeviceInfo, Feature, IrqInfo, RegionInfo, RegionInfoFlags, SparseArea, sparse_areas, take,
+    Command, DeviceInfo, Feature, IrqInfo, RegionCapabilities, RegionInfo, RegionInfoFlags, RegionType,
+    SparseArea, take,
 };
 
 /// Room for the capabilities of a region in the first request, in bytes.
@@ -18,7 +19,9 @@ const REGION_ARGSZ: u32 = 4096;
 pub struct Region {
     /// Size, flags, and where the region begins in the descriptor.
     pub info: RegionInfo,
-    /// What may be mapped. Empty with [`RegionInfoFlags::MMAP`]: all of it.
+    /// What it is for, if it is a region of the device's own.
+    pub kind: Option<RegionType>,
+    /// What may be mapped. Empty with [`RegionInfoFlags::MMAP`]: all of it; see [`Region::mappable`].
     pub areas: Vec<SparseArea>,
     /// The memory behind the region, where it can be mapped.
     pub fd: Option<OwnedFd>,
@@ -30,16 +33,32 @@ impl Region {
         RegionInfoFlags::from_bits_truncate(self.info.flags)
     }
 
-    /// Maps one of [`Region::areas`].
+    /// The parts that may be mapped; a region without a list may be mapped as a whole.
+    pub fn mappable(&self) -> Vec<SparseArea> {
+        let needed = RegionInfoFlags::MMAP | RegionInfoFlags::READ | RegionInfoFlags::WRITE;
+        match &self.fd {
+            Some(_) if self.flags().contains(needed) && self.areas.is_empty() => {
+                vec![SparseArea { offset: 0, size: self.info.size }]
+            }
+            Some(_) if self.flags().contains(needed) => self.areas.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Maps a part of one of [`Region::mappable`].
     ///
     /// # Errors
-    /// The region cannot be mapped, the area leaves it, or the server's file is shorter than it says.
-    pub fn map(&self, area: &SparseArea) -> Result<MappedArea, ClientError> {
+    /// The part lies in none of them, or the server's file is shorter than it says.
+    pub fn map(&self, part: &SparseArea) -> Result<MappedArea, ClientError> {
         let fd = self.fd.as_ref().ok_or(ClientError::Request("the region has no memory to map"))?;
-        let inside = area.offset.checked_add(area.size).is_some_and(|end| end <= self.info.size);
-        let start = self.info.offset.checked_add(area.offset).filter(|_| inside);
-        let start = start.ok_or(ClientError::Request("the area leaves its region"))?;
-        MappedArea::new(fd.as_fd(), start, area.size).map_err(ClientError::Memory)
+        let inside = |area: &SparseArea| {
+            let ends = (part.offset.checked_add(part.size), area.offset.checked_add(area.size));
+            part.offset >= area.offset && matches!(ends, (Some(end), Some(limit)) if end <= limit)
+        };
+        let start = self.info.offset.checked_add(part.offset);
+        let start = start.filter(|_| self.mappable().iter().any(inside));
+        let start = start.ok_or(ClientError::Request("the part is in no area that may be mapped"))?;
+        MappedArea::new(fd.as_fd(), start, part.size, part.offset).map_err(ClientError::Memory)
     }
 }
 
@@ -88,11 +107,11 @@ impl Client {
                 argsz = info.argsz;
                 continue;
             }
-            let Ok(areas) = sparse_areas(payload) else {
+            let Ok(RegionCapabilities { kind, areas }) = RegionCapabilities::parse(payload) else {
                 return self.malformed(command, "its list of capabilities is broken");
             };
             let fd = reply.fds.drain(..).next();
-            return Ok(Region { info, areas, fd });
+            return Ok(Region { info, kind, areas, fd });
         }
         self.malformed(command, "it asks for more room each time")
     }

@@ -1,11 +1,13 @@
 //! Memory that both sides reach.
 //!
 //! Another process writes to it while this one reads, so nothing here gives out a Rust reference to its bytes,
-//! except to atomics, which are made for that. Copies go through volatile or atomic accesses only.
+//! except to atomics, which are made for that. Copies are made of atomic accesses too: as wide as alignment permits, so
+//! that a value of a device's memory is not torn.
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
@@ -73,28 +75,55 @@ impl SharedMapping {
     atomic_accessor!(atomic_u32, AtomicU32);
     atomic_accessor!(atomic_u64, AtomicU64);
 
-    /// Copies from `offset` bytes into `data`.
+    /// Copies from `offset` bytes into `data`, in naturally aligned pieces of 8, 4, 2 and 1 bytes, each in one access.
     ///
     /// # Errors
     /// `EINVAL` when the range leaves the mapping; nothing is copied then.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result<(), Errno> {
         self.check(offset, data.len())?;
-        // SAFETY: the source is inside the mapping by the check; `data` is this process's own and cannot
-        // overlap it. The other process may write meanwhile: bytes may be torn, which the caller accepts.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.start.as_ptr().add(offset), data.as_mut_ptr(), data.len())
-        };
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let width = widest(at, rest.len());
+            let (piece, tail) = rest.split_at_mut(width);
+            match width {
+                8 => piece
+                    .copy_from_slice(&self.atomic_u64(at).ok_or(Errno::INVAL)?.load(Relaxed).to_ne_bytes()),
+                4 => piece
+                    .copy_from_slice(&self.atomic_u32(at).ok_or(Errno::INVAL)?.load(Relaxed).to_ne_bytes()),
+                2 => piece
+                    .copy_from_slice(&self.atomic_u16(at).ok_or(Errno::INVAL)?.load(Relaxed).to_ne_bytes()),
+                _ => piece
+                    .copy_from_slice(&self.atomic_u8(at).ok_or(Errno::INVAL)?.load(Relaxed).to_ne_bytes()),
+            }
+            (at, rest) = (at + width, tail);
+        }
         Ok(())
     }
 
-    /// Copies `data` to `offset` bytes.
+    /// Copies `data` to `offset` bytes, in pieces as [`SharedMapping::read`] does.
     ///
     /// # Errors
     /// `EINVAL` when the range leaves the mapping; nothing is copied then.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), Errno> {
         self.check(offset, data.len())?;
-        // SAFETY: as in `read`, with source and destination exchanged.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.start.as_ptr().add(offset), data.len()) };
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(widest(at, rest.len()));
+            match *piece {
+                [a, b, c, d, e, f, g, h] => {
+                    let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                    self.atomic_u64(at).ok_or(Errno::INVAL)?.store(value, Relaxed);
+                }
+                [a, b, c, d] => {
+                    let value = u32::from_ne_bytes([a, b, c, d]);
+                    self.atomic_u32(at).ok_or(Errno::INVAL)?.store(value, Relaxed);
+                }
+                [a, b] => self.atomic_u16(at).ok_or(Errno::INVAL)?.store(u16::from_ne_bytes([a, b]), Relaxed),
+                [a, ..] => self.atomic_u8(at).ok_or(Errno::INVAL)?.store(a, Relaxed),
+                [] => {}
+            }
+            (at, rest) = (at + piece.len(), tail);
+        }
         Ok(())
     }
 
@@ -112,6 +141,11 @@ impl Drop for SharedMapping {
         // done about a failure, and there is none for a range that is mapped.
         let _ = unsafe { munmap(self.start.as_ptr().cast::<c_void>(), self.length) };
     }
+}
+
+/// The widest naturally aligned access at `at`, of at most `left` bytes, which is not 0.
+fn widest(at: usize, left: usize) -> usize {
+    [8, 4, 2].into_iter().find(|width| *width <= left && at.is_multiple_of(*width)).unwrap_or(1)
 }
 
 /// Memory of this process that a server can be given: a memfd and its mapping.
@@ -149,13 +183,26 @@ impl std::ops::Deref for SharedMemory {
     }
 }
 
-/// A mapped part of a region. Stores go to the device without a message.
+/// A mapped part of a region: accesses reach the device's memory without a message, and no gate stands before them.
+///
+/// What a server's function is like shows in data that is read back: all-ones while it is frozen, and for good once it is
+/// gone. What is stored then is lost. Doorbells are not hidden: what is stored while the function is frozen counts
+/// afterwards. COMMAND, power states and resets do not show; whoever maps an area leaves it alone while it is disabled.
 #[derive(Debug)]
-pub struct MappedArea(SharedMapping);
+pub struct MappedArea {
+    mapping: SharedMapping,
+    offset: u64,
+}
 
 impl MappedArea {
-    pub(super) fn new(fd: BorrowedFd<'_>, offset: u64, length: u64) -> Result<MappedArea, Errno> {
-        SharedMapping::new(fd, offset, length).map(MappedArea)
+    /// Maps `length` bytes at `start` of the file; they are at `offset` of the region.
+    pub(super) fn new(fd: BorrowedFd<'_>, start: u64, length: u64, offset: u64) -> Result<MappedArea, Errno> {
+        Ok(MappedArea { mapping: SharedMapping::new(fd, start, length)?, offset })
+    }
+
+    /// Where it begins in its region, in bytes. Offsets of accesses are from here.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 }
 
@@ -163,7 +210,7 @@ impl std::ops::Deref for MappedArea {
     type Target = SharedMapping;
 
     fn deref(&self) -> &SharedMapping {
-        &self.0
+        &self.mapping
     }
 }
 
@@ -175,13 +222,38 @@ mod tests {
     #[test]
     fn two_mappings_of_one_memory_see_each_other() {
         let memory = SharedMemory::new(8192).unwrap();
-        let area = MappedArea::new(memory.as_fd(), 4096, 4096).unwrap();
+        let area = MappedArea::new(memory.as_fd(), 4096, 4096, 0).unwrap();
         memory.write(4096, &[1, 2, 3, 4]).unwrap();
         assert_eq!(area.atomic_u32(0).unwrap().load(Ordering::Relaxed), u32::from_ne_bytes([1, 2, 3, 4]));
         area.atomic_u64(8).unwrap().store(7, Ordering::Relaxed);
         let mut byte = [0];
         memory.read(4096 + 8, &mut byte).unwrap();
         assert_eq!(byte, 7u64.to_ne_bytes()[..1]);
+    }
+
+    #[test]
+    fn a_copy_of_any_length_at_any_offset_is_whole() {
+        let memory = SharedMemory::new(4096).unwrap();
+        let pattern: Vec<u8> = (1..=40).collect();
+        for offset in 0..16 {
+            for length in 0..=pattern.len() {
+                memory.write(0, &[0; 64]).unwrap();
+                memory.write(offset, &pattern[..length]).unwrap();
+                let mut all = [0xee; 64];
+                memory.read(0, &mut all).unwrap();
+                assert_eq!(all[offset..offset + length], pattern[..length]);
+                assert!(all[..offset].iter().chain(&all[offset + length..]).all(|byte| *byte == 0));
+                let mut part = vec![0; length];
+                memory.read(offset, &mut part).unwrap();
+                assert_eq!(part, pattern[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn accesses_are_as_wide_as_alignment_permits() {
+        let cut = [(0, 8), (8, 3), (4, 9), (2, 2), (6, 8), (1, 8)].map(|(at, left)| widest(at, left));
+        assert_eq!(cut, [8, 2, 4, 2, 2, 1]);
     }
 
     #[test]
@@ -199,7 +271,7 @@ mod tests {
     fn a_file_shorter_than_the_area_is_not_mapped() {
         let memory = SharedMemory::new(4096).unwrap();
         for (offset, length) in [(0, 8192), (4096, 4096), (u64::MAX, 2), (0, 0), (1, 4)] {
-            assert!(MappedArea::new(memory.as_fd(), offset, length).is_err(), "{offset} {length}");
+            assert!(MappedArea::new(memory.as_fd(), offset, length, 0).is_err(), "{offset} {length}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Regions of a PCI function in the numbering of vfio: BAR 0-5, expansion ROM, configuration space, VGA.
+/// Regions that every PCI function has in the numbering of vfio: BAR 0-5, expansion ROM, configuration space, VGA. A
+/// device's own regions are numbered from here on.
 pub const REGION_COUNT: u32 = 9;
 
 /// Payload of `DEVICE_GET_INFO` and of its reply: 16 bytes.

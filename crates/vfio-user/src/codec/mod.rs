@@ -7,6 +7,7 @@
 //! All integers are in the byte order of the host: both ends of the UNIX socket run on one machine
 //! (vfio-user protocol 0.x, *Header* and *Commands*).
 
+mod capability;
 mod device;
 mod dma;
 mod feature;
@@ -16,15 +17,14 @@ mod region;
 mod request;
 mod version;
 
+pub(crate) use capability::wire_size;
+pub use capability::{CapabilityHeader, MAX_AREAS, RegionCapabilities, RegionType, SparseArea, SparseMmap};
 pub use device::{DeviceFlags, DeviceInfo, REGION_COUNT};
 pub use dma::{DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags};
 pub use feature::{Feature, FeatureFlags};
 pub use header::{Command, Header, HeaderFlags, MessageType};
 pub use irq::{IRQ_COUNT, IrqInfo, IrqInfoFlags, SetIrqs, SetIrqsFlags, irq_index};
-pub use region::{
-    CapabilityHeader, MultiWrite, RegionAccess, RegionInfo, RegionInfoFlags, RegionIoFds, SparseArea,
-    SparseMmap, sparse_areas,
-};
+pub use region::{MultiWrite, RegionAccess, RegionInfo, RegionInfoFlags, RegionIoFds};
 pub use request::Request;
 pub use version::{Capabilities, VersionMessage, encode_version};
 

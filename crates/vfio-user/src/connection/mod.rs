@@ -112,6 +112,11 @@ impl Connection {
         self.inbox.has_frame() || socket::has_input(&self.socket)
     }
 
+    /// The process that made the peer's end of the stream, as this one numbers it; nothing if that is not known.
+    pub fn peer_process(&self) -> Option<i32> {
+        rustix::net::sockopt::socket_peercred(&self.socket).ok().map(|peer| peer.pid.as_raw_pid())
+    }
+
     fn receive(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
         if self.inbox.is_between_messages() && self.unfinished.is_none() {
             return socket::receive(&self.socket, token, &mut self.inbox, None);

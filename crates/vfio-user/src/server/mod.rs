@@ -11,6 +11,10 @@
 //! and the next client is served. A function that its last client left frozen is reset for the next one, and while that
 //! cannot be done, since what was in flight has not ended, `VERSION` gets an `EBUSY` reply.
 //!
+//! Memory of the device that a client maps is given to it as a file, once for each region and until it leaves
+//! ([`assign::Attached::share`]). A freeze and the function's end show in what it reads there; COMMAND, power states and
+//! resets do not, and what a client has mapped cannot be unmapped from here.
+//!
 //! What it does not do: it sends no `DMA_READ` or `DMA_WRITE` (a request in the middle of a client's own
 //! deadlocks QEMU), and it offers neither migration nor a twin socket.
 //!

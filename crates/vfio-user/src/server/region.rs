@@ -1,6 +1,7 @@
 //! Region reads and region information.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use assign::RegionFlags;
 use gate::ThreadToken;
@@ -9,7 +10,8 @@ use zerocopy::IntoBytes;
 
 use super::session::{Session, errno};
 use crate::codec::{
-    CapabilityHeader, HEADER_SIZE, Header, RegionAccess, RegionInfo, RegionInfoFlags, SparseArea, SparseMmap,
+    HEADER_SIZE, Header, RegionAccess, RegionCapabilities, RegionInfo, RegionInfoFlags, RegionType,
+    SparseArea, wire_size,
 };
 
 /// Region 8 of vfio's numbering. No function of ours has it, but it is within the count that every PCI device
@@ -55,38 +57,47 @@ impl Session<'_> {
         header: &Header,
         asked: RegionInfo,
     ) -> Result<(), Errno> {
-        let assignment = self.assignment;
+        let mut info = RegionInfo { argsz: wire_size(FIXED), index: asked.index, ..RegionInfo::default() };
         if asked.index == VGA {
-            let info = RegionInfo { argsz: wire_size(FIXED), index: VGA, ..RegionInfo::default() };
             return self.reply(header, &[info.as_bytes()]);
         }
-        let region = assignment.region_info(asked.index).map_err(errno)?;
-        let mut info = RegionInfo {
-            argsz: wire_size(FIXED),
-            flags: region.flags.0 & (RegionFlags::READ | RegionFlags::WRITE),
-            index: asked.index,
-            cap_offset: 0,
-            size: region.size,
-            offset: 0,
-        };
-        // A client that takes no descriptors cannot map, and is not told that it could.
-        let Some(fd) = region.fd.filter(|_| self.client_fds > 0 && !region.areas.is_empty()) else {
-            return self.reply(header, &[info.as_bytes()]);
-        };
-        let areas: Vec<SparseArea> =
-            region.areas.iter().map(|area| SparseArea { offset: area.offset, size: area.size }).collect();
-        let capability = CapabilityHeader { id: SparseMmap::ID, version: SparseMmap::VERSION, next: 0 };
-        let head = SparseMmap { count: wire_size(areas.len()), reserved: 0 };
-        let parts = [capability.as_bytes(), head.as_bytes(), areas.as_bytes()];
-        info.argsz = wire_size(FIXED + parts.iter().map(|part| part.len()).sum::<usize>());
-        info.flags |= (RegionInfoFlags::MMAP | RegionInfoFlags::CAPS).bits();
+        let region = self.assignment.region_info(asked.index).map_err(errno)?;
+        info.flags = region.flags.0 & (RegionFlags::READ | RegionFlags::WRITE);
+        info.size = region.size;
+        let shared = self.share(token, asked.index);
+        let kind = region.kind.map(|own| RegionType { kind: own.kind, subtype: own.subtype });
+        let areas = shared.iter().flat_map(|(areas, _)| areas.iter().copied()).collect();
+        let capabilities = RegionCapabilities { kind, areas }.encode();
+        if shared.is_some() {
+            info.flags |= RegionInfoFlags::MMAP.bits();
+        }
+        if !capabilities.is_empty() {
+            info.flags |= RegionInfoFlags::CAPS.bits();
+            info.argsz = wire_size(FIXED + capabilities.len());
+            // Also in an answer that has no room for them: QEMU takes one with the flag and no offset as wrong.
+            info.cap_offset = wire_size(FIXED);
+        }
         if asked.argsz < info.argsz {
             return self.reply(header, &[info.as_bytes()]);
         }
-        info.cap_offset = wire_size(FIXED);
-        self.reply(header, &[info.as_bytes(), parts[0], parts[1], parts[2]])?;
-        self.send_fd(token, fd);
+        self.reply(header, &[info.as_bytes(), &capabilities])?;
+        if let Some((_, file)) = shared {
+            self.send_fd(token, file.as_fd());
+        }
         Ok(())
+    }
+
+    /// What the client may map of a region, and the file to map. The answer to the first question stands, so that the one
+    /// with room for it finds what the one without was told.
+    fn share(&mut self, token: &mut ThreadToken, index: u32) -> Option<(Vec<SparseArea>, Arc<OwnedFd>)> {
+        // A client that takes no descriptors cannot map, and is not told that it could.
+        if self.client_fds == 0 {
+            return None;
+        }
+        let Session { attached, connection, .. } = self;
+        let shared = attached.as_mut()?.share(token, index, || describe(connection.peer_process()))?;
+        let areas = shared.areas().iter().map(|area| SparseArea { offset: area.offset, size: area.size });
+        Some((areas.collect(), Arc::clone(shared.file())))
     }
 
     /// Sends the outbox with a descriptor. It holds nothing but the reply: it was flushed before this command.
@@ -96,7 +107,8 @@ impl Session<'_> {
     }
 }
 
-/// A size of a structure or a list that this process made, which is far below 4 GiB.
-fn wire_size(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(u32::MAX)
+/// A client, for the operator.
+fn describe(process: Option<i32>) -> String {
+    process
+        .map_or_else(|| "vfio-user client".into(), |process| format!("vfio-user client, process {process}"))
 }

@@ -22,7 +22,7 @@ use zerocopy::IntoBytes;
 
 use super::SessionOptions;
 use crate::codec::{
-    Command, DeviceFlags, DeviceInfo, DmaMap, Header, IrqInfo, MessageType, MultiWrite, REGION_COUNT, Request,
+    Command, DeviceFlags, DeviceInfo, DmaMap, Header, IrqInfo, MessageType, MultiWrite, Request,
 };
 use crate::connection::{Connection, ConnectionError, Frame, Message};
 
@@ -260,7 +260,9 @@ impl Session<'_> {
                 self.reply(&header, &[])
             }
             // No region has ioeventfds or ioregionfds.
-            Request::RegionIoFds(io_fds) if io_fds.index < REGION_COUNT => Err(Errno::OPNOTSUPP),
+            Request::RegionIoFds(io_fds) if io_fds.index < self.assignment.device_info().regions => {
+                Err(Errno::OPNOTSUPP)
+            }
             // There is no feature, whatever is asked about it (VF-45). Migration is not offered.
             Request::Feature(_) => Err(Errno::NOTTY),
             // A second `VERSION` would renegotiate under requests that rely on the first.

@@ -1,7 +1,8 @@
 //! A small device and the means to talk to it, for the tests of the wire.
 //!
 //! BAR0 has 8 KiB: the first half is trapped, the second is a page that clients may map. BAR2 has an MSI-X table and
-//! pending bits. The device does what a store to one of its registers asks for, at once and under the pass of the
+//! pending bits. Two regions are the device's own: one with a page of data and a page of doorbells that clients may map, and
+//! one that can only be read. The device does what a store to one of its registers asks for, at once and under the pass of the
 //! store.
 #![allow(clippy::disallowed_types, reason = "what a test protects with a lock is its own")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -9,7 +10,7 @@
 
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,17 +19,17 @@ use std::time::Duration;
 
 use assign::{Assignment, Limits, Port};
 use gate::{Gate, Pass, Quiesced, ThreadToken};
+use mapping::{Area, Holds, MappingLimits, Memory};
 use parking_lot::Mutex;
 use pci_core::{
-    BarIndex, BarKind, ConfigSpace, Device, Express, Function, Identity, InterruptPin, Location, MappedArea,
-    MappedAreas, Msi, Msix, Pm, ResetKind,
+    BarIndex, BarKind, ConfigSpace, Device, DeviceRegion, Express, Function, Identity, InterruptPin,
+    Location, Mappable, Msi, Msix, Pm, ResetKind,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
-use vfio_user::client::SharedMemory;
 use vfio_user::codec::{Command, Header, HeaderFlags};
 use vfio_user::server::{Session, SessionOptions, SessionReport};
 
@@ -49,11 +50,26 @@ pub const DMA_READ: u64 = 0x20;
 pub const DMA_DATA: u64 = 0x28;
 /// Region numbers.
 pub const CONFIG: u32 = 7;
+/// The device's own region that can be written: a page of registers, one of data, one of doorbells.
+pub const OWN: u32 = 9;
+pub const OWN_SIZE: u64 = 0x3000;
+pub const OWN_DATA: u64 = 0x1000;
+pub const OWN_DOORBELLS: u64 = 0x2000;
+/// The device's own region that can only be read.
+pub const FIXED: u32 = 10;
+/// The type of both.
+pub const KIND: u32 = 0x8000_1234;
+
+const REGIONS: [DeviceRegion; 2] = [
+    DeviceRegion { kind: KIND, subtype: 1, size: OWN_SIZE, writable: true },
+    DeviceRegion { kind: KIND, subtype: 2, size: 16, writable: false },
+];
 
 pub struct FakeDevice {
     port: Arc<Port>,
     registers: Mutex<Vec<u8>>,
-    page: SharedMemory,
+    page: Arc<Memory>,
+    pub own: Arc<Memory>,
     pub resets: AtomicU32,
 }
 
@@ -63,7 +79,7 @@ impl Device for FakeDevice {
         if bar != BAR0 {
             data.fill(0);
         } else if offset >= MAPPED {
-            self.page.read(at, data).unwrap();
+            self.page.read(offset, data);
         } else {
             data.copy_from_slice(&self.registers.lock()[at..at + data.len()]);
         }
@@ -75,7 +91,7 @@ impl Device for FakeDevice {
             return;
         }
         if offset >= MAPPED {
-            return self.page.write(at, data).unwrap();
+            return self.page.write(offset, data);
         }
         self.registers.lock()[at..at + data.len()].copy_from_slice(data);
         match offset {
@@ -97,9 +113,29 @@ impl Device for FakeDevice {
         self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
-        let areas = vec![MappedArea { offset: MAPPED, size: BAR0_SIZE - MAPPED }];
-        (bar == BAR0).then(|| MappedAreas { fd: self.page.as_fd(), areas })
+    fn mappable(&self, region: u32) -> Option<Mappable> {
+        let area = |offset, holds| Area { offset, size: 0x1000, holds };
+        let (memory, areas) = match region {
+            0 => (&self.page, vec![area(MAPPED, Holds::Data)]),
+            // Of the second only so that it can be refused.
+            OWN | FIXED => {
+                (&self.own, vec![area(OWN_DATA, Holds::Data), area(OWN_DOORBELLS, Holds::Doorbells)])
+            }
+            _ => return None,
+        };
+        Some(Mappable { memory: Arc::clone(memory), areas })
+    }
+
+    fn regions(&self) -> &[DeviceRegion] {
+        &REGIONS
+    }
+
+    fn read_region(&self, _pass: &Pass<'_>, nth: usize, offset: u64, data: &mut [u8]) {
+        if nth == 0 { self.own.read(offset, data) } else { data.fill(0x5a) }
+    }
+
+    fn write_region(&self, _pass: &Pass<'_>, _nth: usize, offset: u64, data: &[u8]) {
+        self.own.write(offset, data);
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -118,8 +154,7 @@ impl FakeDevice {
 
     /// Where the page begins that clients map, as the device sees it.
     pub fn page_dword(&self, offset: u64) -> u32 {
-        let at = usize::try_from(MAPPED + offset).unwrap();
-        self.page.atomic_u32(at).unwrap().load(Ordering::Acquire)
+        self.page.dword(MAPPED + offset).unwrap().load(Ordering::Acquire)
     }
 }
 
@@ -136,6 +171,10 @@ impl Fixture {
     }
 
     pub fn with_limits(limits: Limits) -> Fixture {
+        Fixture::bounded(limits, MappingLimits::default())
+    }
+
+    pub fn bounded(limits: Limits, mapping: MappingLimits) -> Fixture {
         let class = pci_spec::ClassCode::new(0xff, 0, 0);
         let config = ConfigSpace::builder(Identity::new(0x1234, 0x11e8, class))
             .bar(BAR0, BarKind::Memory64, BAR0_SIZE)
@@ -157,11 +196,13 @@ impl Fixture {
         let device = Arc::new(FakeDevice {
             port: Arc::clone(&port),
             registers: Mutex::new(vec![0; 4096]),
-            page: SharedMemory::new(usize::try_from(BAR0_SIZE).unwrap()).unwrap(),
+            page: Memory::new("BAR 0", BAR0_SIZE),
+            own: Memory::new("own region", OWN_SIZE),
             resets: AtomicU32::new(0),
         });
         let shared: Arc<dyn Device> = Arc::clone(&device) as Arc<dyn Device>;
-        let function = Arc::new(Function::new("fake", gate.clone(), config, shared));
+        let function = Function::new("fake", gate.clone(), config, shared).limited_by(mapping);
+        let function = Arc::new(function);
         Fixture { device, gate, assignment: Assignment::new(function, port, limits) }
     }
 
