@@ -12,6 +12,8 @@ use models::endpoint::{self, Config, MAX_TRANSFER};
 use pci_core::{BarIndex, VirtualFunction};
 
 const CONFIG_REGION: u32 = 7;
+const ROM: u32 = 6;
+const HISTORY: u32 = 9;
 const COMMAND: u64 = 0x04;
 const STATUS: u64 = 0x08;
 const SOURCE: u64 = 0x0c;
@@ -31,8 +33,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::of(&Config::default())
+    }
+
+    fn of(config: &Config) -> Bench {
         let mut token = ThreadToken::at_thread_entry();
-        let assignment = endpoint::build("test", &Config::default(), Arc::new(())).unwrap();
+        let assignment = endpoint::build("test", config, Arc::new(())).unwrap();
         let attached = assignment.attach(&mut token).unwrap();
         let memory = File::from(rustix::fs::memfd_create("guest", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
         memory.set_len(MEMORY).unwrap();
@@ -47,6 +53,18 @@ impl Bench {
 
     fn write_region(&mut self, region: u32, offset: u64, data: &[u8]) {
         self.attached.region_write(&mut self.token, region, offset, data).unwrap();
+    }
+
+    fn read_region(&mut self, region: u32, offset: u64, length: usize) -> Vec<u8> {
+        let mut data = vec![0x5a; length];
+        self.attached.region_read(&mut self.token, region, offset, &mut data).unwrap();
+        data
+    }
+
+    /// The memory of a region, as a client in another process is given it.
+    fn share(&mut self, region: u32) -> Option<File> {
+        let shared = self.attached.share(&mut self.token, region, || String::from("client"))?;
+        Some(File::from(shared.file().try_clone().unwrap()))
     }
 
     fn set(&mut self, offset: u64, value: u32) {
@@ -326,4 +344,108 @@ fn the_memory_bar_keeps_what_is_written_until_a_reset() {
     assert_eq!(data, [0; 16]);
     assert_eq!(bench.get(SIZE), 0);
     assert!(bench.assignment.is_attached());
+}
+
+#[test]
+fn what_a_client_stores_in_mapped_memory_is_what_the_device_has() {
+    let mut bench = Bench::new();
+    for region in [2, HISTORY] {
+        let info = bench.attached.region_info(region).unwrap();
+        assert_eq!((info.size, info.areas.len()), (64 << 10, 1));
+        let file = bench.share(region).unwrap();
+        file.write_all_at(b"portcullis", 0x8000).unwrap();
+        assert_eq!(bench.read_region(region, 0x8000, 10), b"portcullis");
+        bench.write_region(region, 0x9000, b"back");
+        let mut data = [0; 4];
+        file.read_exact_at(&mut data, 0x9000).unwrap();
+        assert_eq!(&data, b"back");
+    }
+    assert!(bench.share(0).is_none(), "registers are not memory");
+}
+
+#[test]
+fn nothing_is_offered_for_mapping_if_the_operator_says_so() {
+    let mut bench = Bench::of(&Config { mapped: false, ..Config::default() });
+    for region in [2, HISTORY] {
+        assert!(bench.attached.region_info(region).unwrap().areas.is_empty());
+        assert!(bench.share(region).is_none());
+        bench.write_region(region, 0x2000, b"trapped");
+        assert_eq!(bench.read_region(region, 0x2000, 7), b"trapped");
+    }
+}
+
+#[test]
+fn a_memory_of_64_gib_takes_what_is_touched_and_nothing_after_a_reset() {
+    let mut bench = Bench::of(&Config { memory: 64 << 30, ..Config::default() });
+    assert_eq!(bench.attached.region_info(2).unwrap().size, 64 << 30);
+    let memory = bench.assignment.function().device().mappable(2).unwrap().memory;
+    let file = File::from(memory.file(0).unwrap().try_clone().unwrap());
+    let blocks = || std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
+    for at in [0, 32 << 30, (64 << 30) - 8] {
+        bench.write_region(2, at, b"portcull");
+        assert_eq!(bench.read_region(2, at, 8), b"portcull");
+    }
+    assert_eq!(blocks(), 3 * 8);
+    bench.attached.reset(&mut bench.token).unwrap();
+    assert_eq!(blocks(), 0);
+    bench.write_region(CONFIG_REGION, 4, &0x0006_u16.to_le_bytes());
+    assert_eq!(bench.read_region(2, (64 << 30) - 8, 8), [0; 8]);
+}
+
+#[test]
+fn a_size_that_no_bar_has_is_refused() {
+    for memory in [0, 1, 2048, 4097, 3 << 20, 128 << 30, u64::MAX] {
+        let config = Config { memory, ..Config::default() };
+        assert!(endpoint::build("test", &config, Arc::new(())).is_err(), "{memory}");
+    }
+    for memory in [*endpoint::MEMORY_SIZES.start(), *endpoint::MEMORY_SIZES.end()] {
+        let config = Config { memory, ..Config::default() };
+        assert!(endpoint::build("test", &config, Arc::new(())).is_ok(), "{memory}");
+    }
+    let rom: Option<Arc<[u8]>> = Some(vec![0; endpoint::MAX_ROM as usize + 1].into());
+    assert!(endpoint::build("test", &Config { rom, ..Config::default() }, Arc::new(())).is_err());
+}
+
+#[test]
+fn a_rom_reads_its_image_and_all_ones_beyond_it_vf_16() {
+    for (length, size) in [(3, 2048), (2048, 2048), (2049, 4096), (5000, 8192)] {
+        let image: Vec<u8> = (0..length).map(|at: u32| (at % 251) as u8).collect();
+        let rom = Some(Arc::from(image.as_slice()));
+        let mut bench = Bench::of(&Config { rom, ..Config::default() });
+        assert_eq!(bench.attached.region_info(ROM).unwrap().size, size);
+        bench.write_region(CONFIG_REGION, 0x30, &1_u32.to_le_bytes());
+        let mut expected = image;
+        expected.resize(size as usize, 0xff);
+        assert!(bench.read_region(ROM, 0, size as usize) == expected, "{length}");
+        assert_eq!(bench.read_region(ROM, size - 2, 2), expected[size as usize - 2..]);
+    }
+    let mut bench = Bench::new();
+    assert_eq!(bench.attached.region_info(ROM).unwrap().size, 0, "VF-13");
+    let mut data = [0; 4];
+    let _ = bench.attached.region_read(&mut bench.token, ROM, 0, &mut data);
+}
+
+#[test]
+fn the_history_tells_each_command_until_a_reset() {
+    let mut bench = Bench::new();
+    let info = bench.attached.region_info(HISTORY).unwrap();
+    assert_eq!(info.kind.map(|kind| (kind.kind, kind.subtype)), Some((0x8000_1234, 1)));
+    bench.set_wide(DESTINATION, 0x10_0000);
+    bench.set(SIZE, 100);
+    for _ in 0..300 {
+        bench.set(COMMAND, 1 << 4);
+    }
+    let checksum = bench.get(CHECKSUM);
+    let count = bench.read_region(HISTORY, 0, 4);
+    assert_eq!(count, 300_u32.to_le_bytes());
+    let at = 16 + (299 % 255) * 16;
+    let entry: Vec<u32> = bench
+        .read_region(HISTORY, at, 16)
+        .chunks(4)
+        .map(|dword| u32::from_le_bytes(dword.try_into().unwrap()))
+        .collect();
+    assert_eq!(entry, [1 << 4, 1 << 2 | 1 << 6, 100, checksum]);
+    assert_eq!(bench.read_region(HISTORY, 4096, 4), [0; 4], "the rest is the consumer's");
+    bench.attached.reset(&mut bench.token).unwrap();
+    assert_eq!(bench.read_region(HISTORY, 0, 32), [0; 32]);
 }

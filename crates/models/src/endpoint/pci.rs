@@ -5,6 +5,7 @@ use pci_core::{
     LayoutError, Msi, Pm, SrIov,
 };
 use pci_spec::ClassCode;
+use pci_spec::bar::ROM_MIN_SIZE;
 
 use super::commands::VECTORS;
 use super::{Config, MAX_VFS};
@@ -22,26 +23,29 @@ pub(super) const REGISTER_BAR: u8 = 0;
 const REGISTER_BYTES: u64 = 4096;
 /// The BAR with plain memory; 64-bit, so it takes BAR 3 too.
 pub(super) const MEMORY_BAR: u8 = 2;
-/// Size of that BAR in bytes.
-pub(super) const MEMORY_BYTES: usize = 64 << 10;
+/// Size of that BAR of a virtual function, in bytes.
+pub(super) const VF_MEMORY_BYTES: u64 = 64 << 10;
 
 /// The physical function's configuration space, with room for its virtual ones.
 ///
 /// # Errors
-/// The layout does not fit together: a mistake in this file.
+/// The memory or the ROM image has a size that no BAR has.
 pub(super) fn physical(config: &Config) -> Result<ConfigSpace, LayoutError> {
     let identity = Identity::new(VENDOR, DEVICE, ClassCode::UNCLASSIFIED_DEVICE);
     let mut builder = common(ConfigSpace::builder(identity).intx(InterruptPin::A))?
         .bar(bar(REGISTER_BAR)?, BarKind::Memory32, REGISTER_BYTES)
-        .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, MEMORY_BYTES as u64);
+        .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, config.memory);
     if config.multi_function {
         builder = builder.multi_function();
+    }
+    if let Some(image) = &config.rom {
+        builder = builder.rom((image.len() as u64).next_power_of_two().max(ROM_MIN_SIZE));
     }
     let vfs = config.vfs.min(MAX_VFS);
     if vfs > 0 {
         let sr_iov = SrIov::new(vfs, VF_DEVICE)
             .bar(bar(REGISTER_BAR)?, BarKind::Memory32, REGISTER_BYTES)
-            .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, MEMORY_BYTES as u64);
+            .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, VF_MEMORY_BYTES);
         builder = builder
             .extended_capability(ExtendedCapability::Ari { next_function: 0 })
             .extended_capability(ExtendedCapability::SrIov(sr_iov));
@@ -52,13 +56,13 @@ pub(super) fn physical(config: &Config) -> Result<ConfigSpace, LayoutError> {
 /// A virtual function's configuration space.
 ///
 /// # Errors
-/// As [`physical`].
+/// The layout does not fit together: a mistake in this file.
 pub(super) fn virtual_function() -> Result<ConfigSpace, LayoutError> {
     let identity =
         Identity { subsystem: DEVICE, ..Identity::new(VENDOR, VF_DEVICE, ClassCode::UNCLASSIFIED_DEVICE) };
     common(ConfigSpace::virtual_builder(identity))?
         .bar(bar(REGISTER_BAR)?, BarKind::Memory32, REGISTER_BYTES)
-        .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, MEMORY_BYTES as u64)
+        .bar(bar(MEMORY_BAR)?, BarKind::Memory64Prefetchable, VF_MEMORY_BYTES)
         .build()
 }
 

@@ -16,12 +16,9 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// # Errors
-    /// No descriptor or no memory for the doorbell page.
-    pub(super) fn new() -> rustix::io::Result<Self> {
-        let doorbells = DoorbellPage::new()?;
+    pub(super) fn new() -> Self {
         let (line, shown) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { registers: Registers::default(), doorbells, line, shown })
+        Self { registers: Registers::default(), doorbells: DoorbellPage::new(), line, shown }
     }
 
     /// Sets the level that INTx ought to have, under the engine's lock; says whether it changed.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use gate::lock::Lock;
 use gate::{Pass, Quiesced};
 use nvme_spec::Doorbell;
-use pci_core::{BarIndex, Change, Command, Device, MappedArea, MappedAreas, PowerState, ResetKind};
+use pci_core::{BarIndex, Change, Command, Device, Mappable, PowerState, ResetKind};
 
 use super::config::{DoorbellStyle, InterruptStyle};
 use super::doorbell::{DOORBELL_BYTES, DOORBELLS, doorbell_at};
@@ -19,6 +19,8 @@ use super::shared::Shared;
 use super::worker::Worker;
 use crate::ranks;
 
+/// BAR 0 as vfio numbers regions.
+const BAR0_REGION: u32 = 0;
 /// Where the MSI-X table ends and the pending bits begin.
 const PENDING_BITS: u64 = 0x3000;
 /// Where the MSI-X table begins.
@@ -129,6 +131,7 @@ impl Device for Controller {
     fn reset(&self, quiesced: &Quiesced<'_>, _kind: ResetKind) {
         let mut out = Outbox::default();
         self.shared.with_engine(quiesced, &mut out, |engine, out| engine.power_on_reset(out));
+        self.shared.board.doorbells.release();
     }
 
     fn command_changed(&self, _pass: &Pass<'_>, _old: Command, _new: Command) {
@@ -141,12 +144,9 @@ impl Device for Controller {
         self.shared.waker.notify();
     }
 
-    fn mapped_areas(&self, bar: BarIndex) -> Option<MappedAreas<'_>> {
-        if bar.get() != 0 || self.shared.doorbells != DoorbellStyle::Mapped {
-            return None;
-        }
-        let areas = vec![MappedArea { offset: DOORBELLS, size: DOORBELL_BYTES }];
-        Some(MappedAreas { fd: self.shared.board.doorbells.memfd(), areas })
+    fn mappable(&self, region: u32) -> Option<Mappable> {
+        let mapped = region == BAR0_REGION && self.shared.doorbells == DoorbellStyle::Mapped;
+        mapped.then(|| self.shared.board.doorbells.mappable())
     }
 
     fn describe(&self) -> Vec<(String, String)> {

@@ -1,22 +1,21 @@
-//! The doorbell page, and the memfd that covers BAR 0 so that it can be mapped.
+//! The doorbell page: one page of the memory that lies behind BAR 0, so that it can be mapped.
 //!
 //! NVMe 1.4 s3.1.24 and s3.1.25 *Submission Queue y Tail Doorbell*, *Completion Queue y Head Doorbell*, with
 //! CAP.DSTRD = 0: two little-endian dwords for each queue pair from 0x1000 on.
 //!
 //! Doorbells arrive by two paths, stores of a client that mapped the page and writes that come as messages; the
 //! latter are stored here as well, so whoever polls never sees an older value than was written. Concurrency:
-//! every access is a 32-bit atomic; the page is shared with another process, which may store anything at any time.
-#![allow(unsafe_code)] // a page shared with another process has no safe owner in the standard library
+//! every access is a 32-bit atomic; the page may be shared with another process, which may store anything at any time,
+//! also while the function is frozen: what is stored then is found when all doorbells are read again.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-
+use mapping::{Area, Holds, Memory};
 use nvme_spec::Doorbell;
 pub(super) use nvme_spec::register::DOORBELLS;
+use pci_core::Mappable;
 
 use super::limits::{PAGE_LEN, QUEUES};
 
@@ -24,7 +23,7 @@ use super::limits::{PAGE_LEN, QUEUES};
 pub(super) const STRIDE: u8 = 0;
 /// Length of the doorbell page, which starts at [`DOORBELLS`].
 pub(super) const DOORBELL_BYTES: u64 = PAGE_LEN as u64;
-/// Length of the memfd, and of BAR 0: registers, doorbells, MSI-X table, pending bits; a page each.
+/// Length of BAR 0: registers, doorbells, MSI-X table, pending bits; a page each. Only the doorbells lie in memory.
 pub(super) const BAR0_BYTES: u64 = 0x4000;
 
 /// The doorbell at `offset` from the start of BAR 0; `None` between two, and beyond the last queue there can be.
@@ -32,53 +31,51 @@ pub(super) fn doorbell_at(offset: u64) -> Option<Doorbell> {
     Doorbell::decode(offset, STRIDE).filter(|doorbell| (doorbell.index() as usize) < QUEUES * 2)
 }
 
-/// The doorbell page.
+/// The doorbell page. A doorbell reads 0, and what is stored is dropped, until it is set up.
 #[derive(Debug)]
 pub(super) struct DoorbellPage {
-    memfd: OwnedFd,
-    page: NonNull<AtomicU32>,
+    memory: Arc<Memory>,
     /// A bit for each doorbell whose queue exists, so that a doorbell write takes no lock.
     exists: [AtomicU64; (QUEUES * 2).div_ceil(64)],
 }
 
-// SAFETY: the mapping is owned by this value alone and reached through atomics only.
-unsafe impl Send for DoorbellPage {}
-// SAFETY: as above.
-unsafe impl Sync for DoorbellPage {}
-
 impl DoorbellPage {
-    /// Makes the page, all zeros.
+    /// A page that takes no memory yet.
+    pub(super) fn new() -> Self {
+        Self { memory: Memory::new("nvme-bar0", BAR0_BYTES), exists: Default::default() }
+    }
+
+    /// Before the first queue is made.
     ///
     /// # Errors
     /// What the system says: no descriptor or no memory left.
-    pub(super) fn new() -> rustix::io::Result<Self> {
-        let memfd = memfd_create("portcullis-nvme-bar0", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&memfd, BAR0_BYTES)?;
-        // A client that got the descriptor cannot shrink the file under our feet.
-        fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new shared mapping at an address of the kernel's choice; its bytes are used as atomics only.
-        let page =
-            unsafe { mmap(std::ptr::null_mut(), PAGE_LEN, prot, MapFlags::SHARED, &memfd, DOORBELLS) }?;
-        let page = NonNull::new(page.cast::<AtomicU32>()).ok_or(rustix::io::Errno::NOMEM)?;
-        Ok(Self { memfd, page, exists: Default::default() })
+    pub(super) fn set_up(&self) -> io::Result<()> {
+        self.memory.set_up()
     }
 
-    /// The descriptor that covers BAR 0.
-    pub(super) fn memfd(&self) -> BorrowedFd<'_> {
-        self.memfd.as_fd()
+    /// What a consumer may map: the doorbells and nothing else.
+    pub(super) fn mappable(&self) -> Mappable {
+        let area = Area { offset: DOORBELLS, size: DOORBELL_BYTES, holds: Holds::Doorbells };
+        Mappable { memory: Arc::clone(&self.memory), areas: vec![area] }
+    }
+
+    /// Gives the memory back, and with it whatever a client has left in it. For a reset of the function.
+    pub(super) fn release(&self) {
+        self.memory.clear();
     }
 
     /// The value last stored. Whatever the client wrote before it stored this value is visible afterwards.
     #[inline]
     pub(super) fn load(&self, doorbell: Doorbell) -> u32 {
-        u32::from_le(self.cell(doorbell).load(Ordering::Acquire))
+        self.cell(doorbell).map_or(0, |cell| u32::from_le(cell.load(Ordering::Acquire)))
     }
 
     /// Stores a value.
     #[inline]
     pub(super) fn store(&self, doorbell: Doorbell, value: u32) {
-        self.cell(doorbell).store(value.to_le(), Ordering::Release);
+        if let Some(cell) = self.cell(doorbell) {
+            cell.store(value.to_le(), Ordering::Release);
+        }
     }
 
     /// Notes that the queue of a doorbell was made or deleted, and sets the doorbell to 0, its value for a new queue.
@@ -106,38 +103,36 @@ impl DoorbellPage {
             word.store(0, Ordering::Release);
         }
         for index in 0..QUEUES * 2 {
-            self.at(index).store(0, Ordering::Release);
+            if let Some(cell) = self.at(index) {
+                cell.store(0, Ordering::Release);
+            }
         }
     }
 
     #[inline]
-    fn cell(&self, doorbell: Doorbell) -> &AtomicU32 {
-        self.at((doorbell.index() as usize).min(QUEUES * 2 - 1))
+    fn cell(&self, doorbell: Doorbell) -> Option<&AtomicU32> {
+        self.at(doorbell.index() as usize)
     }
 
-    /// The dword at `index`, which is below twice the number of queues.
     #[inline]
-    fn at(&self, index: usize) -> &AtomicU32 {
+    fn at(&self, index: usize) -> Option<&AtomicU32> {
         const { assert!(QUEUES * 8 <= PAGE_LEN) };
-        debug_assert!(index < QUEUES * 2);
-        // SAFETY: the callers pass an index inside the page (asserted above), which is mapped, aligned and lives with `self`.
-        unsafe { self.page.add(index).as_ref() }
-    }
-}
-
-impl Drop for DoorbellPage {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new` with this length; nothing refers to it any more.
-        // A failure would only leak a page of address space.
-        let _ = unsafe { munmap(self.page.as_ptr().cast(), PAGE_LEN) };
+        self.memory.dword(DOORBELLS + index as u64 * 4)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::FileExt;
 
     use super::*;
+
+    fn page() -> DoorbellPage {
+        let page = DoorbellPage::new();
+        page.set_up().unwrap();
+        page
+    }
 
     #[test]
     fn offsets_name_doorbells_up_to_the_last_queue() {
@@ -151,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_queue_exists_from_its_making_to_its_deletion_and_starts_at_zero() {
-        let page = DoorbellPage::new().unwrap();
+        let page = page();
         let last = Doorbell::CompletionHead(64);
         assert!(!page.exists(last));
         page.store(last, 5);
@@ -163,9 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn a_store_through_the_descriptor_is_seen_in_the_page_and_back() {
-        let page = DoorbellPage::new().unwrap();
-        let file = std::fs::File::from(page.memfd().try_clone_to_owned().unwrap());
+    fn a_store_through_the_file_is_seen_in_the_page_and_back() {
+        let page = page();
+        let Mappable { memory, areas } = page.mappable();
+        assert_eq!((areas[0].offset, areas[0].size, areas.len()), (0x1000, 0x1000, 1));
+        let file = File::from(memory.file(0x1000).unwrap().try_clone().unwrap());
         file.write_all_at(&7u32.to_le_bytes(), 0x1008).unwrap();
         assert_eq!(page.load(Doorbell::SubmissionTail(1)), 7);
         page.store(Doorbell::CompletionHead(1), 9);
@@ -177,8 +174,22 @@ mod tests {
     }
 
     #[test]
-    fn a_client_cannot_shrink_the_page_away() {
-        let page = DoorbellPage::new().unwrap();
-        assert!(ftruncate(page.memfd(), 0).is_err());
+    fn a_page_that_is_not_set_up_reads_zero_and_takes_nothing() {
+        let page = DoorbellPage::new();
+        page.store(Doorbell::SubmissionTail(1), 5);
+        page.clear_all();
+        page.release();
+        assert_eq!(page.load(Doorbell::SubmissionTail(1)), 0);
+    }
+
+    #[test]
+    fn a_release_takes_away_what_a_client_left_beside_the_doorbells() {
+        let page = page();
+        let file = File::from(page.mappable().memory.file(0).unwrap().try_clone().unwrap());
+        file.write_all_at(b"left", 0x1ff0).unwrap();
+        page.release();
+        let mut data = [1; 4];
+        file.read_exact_at(&mut data, 0x1ff0).unwrap();
+        assert_eq!(data, [0; 4]);
     }
 }

@@ -62,6 +62,9 @@ fn text(note: Note) -> &'static str {
             "the guest's queues are in memory that cannot be reached; the controller stopped until it is reset"
         }
         Note::Configuration => "the guest enabled the controller with a configuration that it does not offer",
+        Note::DoorbellMemory => {
+            "the system has no memory for the doorbells; the controller stopped until it is reset"
+        }
         Note::Backing => "the backing failed a command; the guest was told",
         Note::Access => "the guest accessed a register with an unsupported size or alignment; ignored",
     }

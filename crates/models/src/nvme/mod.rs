@@ -80,8 +80,8 @@ pub enum BuildError {
     /// The configuration space does not fit together.
     #[error("the configuration space cannot be laid out: {0}")]
     Layout(#[from] pci_core::LayoutError),
-    /// The system has no descriptors or no memory left.
-    #[error("cannot make the doorbell page: {0}")]
+    /// The system has no descriptors left.
+    #[error("cannot make the event that wakes the controller: {0}")]
     System(#[from] rustix::io::Errno),
 }
 
@@ -149,7 +149,7 @@ fn assemble(
     let space = Arc::new(pci::config_space(style, config.multi_function)?);
     let gate = Gate::new(name);
     let port = Port::new(&gate, Arc::clone(&space), events);
-    let board = Arc::new(Board::new()?);
+    let board = Arc::new(Board::new());
     let identity = Identity::new(config.serial_for(name), config.model.clone());
     // A guest that maps the doorbells needs no shadow of them; with INTx the level follows the heads that are written.
     let shadow = config.doorbells == DoorbellStyle::Trapped && style != InterruptStyle::Intx;

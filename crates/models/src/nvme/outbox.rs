@@ -13,6 +13,8 @@ pub(super) enum Note {
     QueueMemory,
     /// The controller was enabled with a configuration it does not offer.
     Configuration,
+    /// The controller stopped: the system has no memory for its doorbells.
+    DoorbellMemory,
     /// The backing failed a command.
     Backing,
     /// A register was accessed with an unsupported size or alignment.
@@ -21,8 +23,14 @@ pub(super) enum Note {
 
 impl Note {
     /// All kinds.
-    pub(super) const ALL: [Self; 5] =
-        [Self::InvalidDoorbell, Self::QueueMemory, Self::Configuration, Self::Backing, Self::Access];
+    pub(super) const ALL: [Self; 6] = [
+        Self::InvalidDoorbell,
+        Self::QueueMemory,
+        Self::Configuration,
+        Self::DoorbellMemory,
+        Self::Backing,
+        Self::Access,
+    ];
 }
 
 /// Decisions to carry out.

@@ -15,7 +15,9 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use vfio_user::client::Region;
-use vfio_user::codec::{Command, Header, HeaderFlags, MessageType, RegionAccess, RegionInfo, sparse_areas};
+use vfio_user::codec::{
+    Command, Header, HeaderFlags, MessageType, RegionAccess, RegionCapabilities, RegionInfo,
+};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Region index of BAR 0.
@@ -86,7 +88,8 @@ impl Wire {
         let (reply, fds) = self.call(Command::DeviceGetRegionInfo, &request, &[]);
         let (info, _) = RegionInfo::read_from_prefix(&reply).unwrap();
         assert_eq!(info.index, index);
-        Region { info, areas: sparse_areas(&reply).unwrap(), fd: fds.into_iter().next() }
+        let RegionCapabilities { kind, areas } = RegionCapabilities::parse(&reply).unwrap();
+        Region { info, kind, areas, fd: fds.into_iter().next() }
     }
 
     pub(crate) fn read(&mut self, region: u32, offset: u64, count: u32) -> Vec<u8> {

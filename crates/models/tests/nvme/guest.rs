@@ -42,7 +42,7 @@ pub(crate) struct Guest {
     attached: Option<Attached>,
     pub(crate) token: ThreadToken,
     pub(crate) memory: File,
-    doorbells: Option<File>,
+    pub(crate) doorbells: Option<File>,
     /// Where shadow doorbells and event indexes are, once they are in use.
     pub(crate) shadow: Option<(u64, u64)>,
     /// Doorbell writes that went to the device.
@@ -75,17 +75,22 @@ pub(crate) fn io(opcode: NvmOpcode, lba: u64, blocks: u32, prp1: u64) -> Submiss
     command
 }
 
+/// The memory of the doorbells, as a client is given it to map.
+fn doorbell_file(attached: &mut Attached, token: &mut ThreadToken) -> Option<File> {
+    let shared = attached.share(token, 0, || String::from("guest"))?;
+    assert_eq!((shared.areas().len(), shared.areas()[0].offset), (1, 0x1000));
+    Some(File::from(shared.file().try_clone().unwrap()))
+}
+
 impl Guest {
     /// Builds a controller, attaches, maps memory and turns bus mastering on. The controller is not enabled yet.
     pub(crate) fn new(config: &Config, backing: Backing) -> Self {
         let mut token = ThreadToken::at_thread_entry();
         let assignment = models::nvme::build("nvme0", config, backing, Arc::new(())).unwrap();
-        let attached = assignment.attach(&mut token).unwrap();
+        let mut attached = assignment.attach(&mut token).unwrap();
         let memory = memfd(BYTES);
-        let info = assignment.region_info(0).unwrap();
-        let mapped = config.doorbells == DoorbellStyle::Mapped;
-        assert_eq!(info.fd.is_some(), mapped);
-        let doorbells = info.fd.map(|fd| File::from(fd.try_clone_to_owned().unwrap()));
+        let doorbells = doorbell_file(&mut attached, &mut token);
+        assert_eq!(doorbells.is_some(), config.doorbells == DoorbellStyle::Mapped);
         let pair = |qid, submission, completion| Pair {
             qid,
             submission,
@@ -141,7 +146,9 @@ impl Guest {
     }
 
     pub(crate) fn attach(&mut self) {
-        self.attached = Some(self.assignment.attach(&mut self.token).unwrap());
+        let mut attached = self.assignment.attach(&mut self.token).unwrap();
+        self.doorbells = doorbell_file(&mut attached, &mut self.token);
+        self.attached = Some(attached);
     }
 
     pub(crate) fn set_command(&mut self, value: u16) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gate::{Deadline, Reason};
 use models::nvme::backing::{DirectIo, FileOptions};
-use models::nvme::{Backing, Config};
+use models::nvme::{Backing, Config, DoorbellStyle};
 use nvme_spec::register::{AQA, ASQ, CC, CSTS, Capabilities, ShutdownStatus};
 use nvme_spec::{AdminOpcode, Doorbell, NvmOpcode, VERSION_1_4};
 
@@ -290,4 +290,81 @@ fn unmapping_memory_with_io_in_flight_waits_and_later_commands_fail_alone() {
     guest.enable();
     let mut pair = guest.make_pair(1, 64, 0);
     assert_ok(&guest.run(&mut pair, entry(NvmOpcode::Flush.code(), 1)));
+}
+
+fn mapped_disk() -> Guest {
+    let config = Config { doorbells: DoorbellStyle::Mapped, ..Config::default() };
+    Guest::ready(&config, Backing::memory(16 << 20).unwrap())
+}
+
+#[test]
+fn doorbells_stored_while_the_function_is_frozen_are_all_acted_on_after_the_thaw() {
+    let mut guest = mapped_disk();
+    let mut pairs: Vec<_> = (1..=4).map(|qid| guest.make_pair(qid, 16, 0)).collect();
+    let gate = guest.assignment.function().gate().clone();
+    for round in 0..20 {
+        assert!(gate.freeze());
+        // Whoever was inside when it froze may still act; after this nobody is.
+        let drain = |guest: &mut Guest| {
+            let soon = Deadline::after(Duration::from_secs(10));
+            drop(gate.close(&mut guest.token, Reason::Freeze, soon).unwrap());
+        };
+        drain(&mut guest);
+        for pair in &mut pairs {
+            for _ in 0..1 + round % 3 {
+                guest.submit(pair, entry(NvmOpcode::Flush.code(), 1));
+            }
+        }
+        drain(&mut guest);
+        assert!(pairs.iter().all(|pair| guest.peek(pair).is_none()), "acted on while frozen");
+        assert!(gate.thaw());
+        for pair in &mut pairs {
+            for _ in 0..1 + round % 3 {
+                assert_ok(&guest.complete(pair));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_mapped_doorbell_is_lost_however_often_the_function_freezes() {
+    let mut guest = mapped_disk();
+    let mut pair = guest.make_pair(1, 16, 0);
+    let gate = guest.assignment.function().gate().clone();
+    let running = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (theirs, runs) = (gate.clone(), Arc::clone(&running));
+    let freezer = std::thread::spawn(move || {
+        while runs.load(std::sync::atomic::Ordering::Acquire) {
+            theirs.freeze();
+            std::thread::yield_now();
+            theirs.thaw();
+            std::thread::yield_now();
+        }
+    });
+    for _ in 0..1000 {
+        assert_ok(&guest.run(&mut pair, entry(NvmOpcode::Flush.code(), 1)));
+    }
+    running.store(false, std::sync::atomic::Ordering::Release);
+    freezer.join().unwrap();
+}
+
+#[test]
+fn a_client_that_has_left_rings_no_doorbell_of_the_next_one() {
+    let mut guest = mapped_disk();
+    let old = guest.doorbells.as_ref().unwrap().try_clone().unwrap();
+    guest.detach();
+    guest.attach();
+    guest.map();
+    guest.set_command(0x6);
+    guest.enable();
+    // As many commands as the old doorbell would announce are there.
+    let mut pair = guest.admin.clone();
+    guest.put(&mut pair, admin(AdminOpcode::GetFeatures).clone_with_get_features());
+    std::os::unix::fs::FileExt::write_all_at(&old, &pair.tail.to_le_bytes(), 0x1000).unwrap();
+    let mut rung = [1; 4];
+    let seen = guest.assignment.function().device().mappable(0).unwrap().memory;
+    seen.read(0x1000, &mut rung);
+    assert_eq!((rung, guest.peek(&pair)), ([0; 4], None), "what the device sees");
+    guest.ring(Doorbell::SubmissionTail(0), pair.tail);
+    assert_ok(&guest.complete(&mut pair));
 }

@@ -81,6 +81,9 @@ impl Engine {
         if cc.css() != 0 || cc.mps() != 0 || cc.ams() != 0 || submission < 2 || completion < 2 {
             return self.fail(out, Note::Configuration);
         }
+        if self.board.doorbells.set_up().is_err() {
+            return self.fail(out, Note::DoorbellMemory);
+        }
         let submission = SubmissionQueue::new(registers.asq(), u32::from(submission), ADMIN_QUEUE);
         let completion = CompletionQueue::new(registers.acq(), u32::from(completion), Some(0));
         registers.set_csts(ControllerStatus::default().with_rdy(true));
