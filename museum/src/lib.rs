@@ -10,12 +10,16 @@
 //! Concurrency: the exhibits are wrong on purpose. Everything that they share is loom's, so that being wrong is a failed
 //! test and not undefined behaviour.
 
+#[cfg(loom)]
+pub mod first_use;
 #[cfg(shuttle)]
 pub mod hardware;
 #[cfg(loom)]
 pub mod one_queue;
 #[cfg(loom)]
 pub mod ops_swap;
+#[cfg(loom)]
+pub mod page_fault;
 #[cfg(loom)]
 pub mod stack;
 #[cfg(loom)]

@@ -12,14 +12,15 @@
 
 mod lifecycles;
 mod machine;
+mod mappings;
 mod random;
 
 use gate::{Deadline, Gate, Reason, Refusal, ThreadToken};
 use museum::hardware::{Delays, Hardware, Registers};
 use pci_core::mechanism::{BusRange, HostBridge};
 use pci_core::{
-    AccessError, BarIndex, BarKind, ConfigAddress, ConfigSpace, ConfigStatus, Express, Function, Identity,
-    Pm, ResetKind, Width,
+    AccessError, BarIndex, BarKind, ConfigAddress, ConfigSpace, ConfigStatus, Device, Express, Function,
+    Identity, Pm, ResetKind, Width,
 };
 use pci_spec::{Bdf, ClassCode};
 use random::explore;
@@ -237,7 +238,8 @@ fn found_a_reset_under_the_proof_of_another_function() {
         let wrong = |slot: &Slot, token: &mut ThreadToken| {
             let other = Gate::new("g");
             let quiesced = other.try_close(token, Reason::Reset).unwrap();
-            slot.function.reset_quiesced(&quiesced, ResetKind::DeviceReset);
+            // Past the function, whose mappings would notice.
+            slot.hardware.reset(&quiesced, ResetKind::DeviceReset);
         };
         together(vec![work(&slot, wrong), work(&slot, consumer)]);
     });

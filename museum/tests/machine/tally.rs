@@ -22,14 +22,21 @@ pub(crate) fn note<T, E>(what: &'static str, result: &Result<T, E>) {
 
 /// Explores `scenario`, and asserts that all of `wanted` has happened in it.
 pub(crate) fn explore_with(wanted: &[&str], scenario: fn()) {
+    explore_part(PART, wanted, &[], scenario);
+}
+
+/// Explores one `part`th of the schedules of `scenario`, and asserts that all of `wanted` has happened in it, and nothing of
+/// `never`.
+pub(crate) fn explore_part(part: usize, wanted: &[&str], never: &[&str], scenario: fn()) {
     TALLY.take();
-    explore_a_part(PART, scenario);
+    explore_a_part(part, scenario);
     let tally = TALLY.take();
     println!("done and refused: {tally:?}");
+    let done = |what: &&str| tally.get(what).map_or(0, |(done, _)| *done);
     for what in wanted {
-        assert!(
-            tally.get(what).is_some_and(|(done, _)| *done > 0),
-            "no {what} has succeeded in any schedule"
-        );
+        assert_ne!(done(what), 0, "no {what} has succeeded in any schedule");
+    }
+    for what in never {
+        assert_eq!(done(what), 0, "{what} in a scenario that has none");
     }
 }

@@ -3,13 +3,15 @@
 //! Three kinds of case. An *exhibit* is the locking of a bug report in a test that passes if the checker breaks it. A
 //! *mutant* is a change of a few characters in the real code; the test named with it has to fail. A *design* case is a
 //! test over the real code that has to pass, and says how many schedules it took. All of it runs in a copy of the crates
-//! under the target directory, one target directory for each checker, so a mutant costs one small build.
+//! under the target directory, one target directory for each checker, so a mutant costs one small build. The schedules of
+//! the scenarios on mappings are added up at the end: there have to be enough of them (`total`).
 //!
 //! A patch that no longer applies, or does not compile, fails the run: the table would otherwise shrink as the code changes.
 
 mod case;
 mod checker;
 mod mutants;
+mod total;
 mod tree;
 
 use case::Case;
@@ -18,6 +20,7 @@ use mutants::{Mutant, Plan};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use total::Total;
 use tree::Tree;
 
 /// The longest that one test may take; a mutant that loops is not found, it is lost.
@@ -62,6 +65,11 @@ pub(crate) fn command(options: &Options) -> Result<bool, String> {
     for suite in &checker::SUITES {
         all &= museum.tests_of(suite, &mut explored)?;
     }
+    if museum.runs_all_tests() {
+        let total = Total::of(&total::MAPPINGS, &explored);
+        total.print(options.json);
+        all &= total.is_reached();
+    }
     for mutant in plan.mutants.iter().filter(|mutant| museum.wants(mutant)) {
         let case = museum.mutant(mutant, &explored);
         case.print(options.json);
@@ -83,6 +91,10 @@ impl Museum<'_> {
 
     fn wants_name(&self, name: &str) -> bool {
         self.options.only.as_ref().is_none_or(|part| name.contains(part.as_str()))
+    }
+
+    fn runs_all_tests(&self) -> bool {
+        !self.options.mutants && !self.options.quick && self.options.only.is_none()
     }
 
     /// Runs every test of a suite over the unchanged code: exhibits say in which schedule they broke, the design how many
