@@ -19,12 +19,12 @@ fn stages() -> Vec<Stage> {
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),
-        stage("museum", 540, "cargo", &["xtask", "museum"]),
-        stage("tsan", 180, "cargo", &["xtask", "tsan"]),
+        stage("museum", 900, "cargo", &["xtask", "museum"]),
+        stage("tsan", 240, "cargo", &["xtask", "tsan"]),
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
         stage("release", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
-        stage("guest", 600, "cargo", &["xtask", "guest"]),
+        stage("guest", 630, "cargo", &["xtask", "guest"]),
     ]
 }
 
@@ -50,16 +50,23 @@ fn loom() -> Stage {
     .env("RUSTFLAGS", "--cfg loom")
 }
 
+/// Consumers that touch every page of a mapping in every round.
+fn stress() -> Stage {
+    stage("stress", 300, "cargo", &["test", "--release", "--package", "mapping", "--test", "stress"])
+        .env("MAPPING_STRESS", "full")
+}
+
 /// Runs what CI runs. True if all passed.
 pub(crate) fn check() -> bool {
     run_all(stages())
 }
 
-/// Runs the full counts: half an hour a fuzz target, every schedule of two threads under loom and of three with three
-/// preemptions, and twenty times as many schedules under shuttle.
+/// Runs the full counts: every page of a mapping in every round of its stress test, half an hour a fuzz target, every
+/// schedule of two threads under loom and of three with three preemptions, and twenty times as many schedules under shuttle.
 pub(crate) fn deep() -> bool {
     run_all(vec![
         stage("test", 300, "cargo", &["test", "--workspace"]),
+        stress(),
         stage("museum", 4 * 3600 + 1800, "cargo", &["xtask", "museum", "--full"]),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
         stage("guest", 900, "cargo", &["xtask", "guest"]),

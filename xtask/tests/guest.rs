@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-/// Runs one scenario with all three kinds of interrupt.
+/// Runs one scenario, in each interrupt mode if that makes a difference.
 fn scenario(name: &str) {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let status = Command::new(env!("CARGO")).current_dir(root).args(["xtask", "guest", name]).status();
@@ -29,4 +29,10 @@ fn a_guest_finds_its_data_after_a_reboot() {
 #[ignore = "boots virtual machines: cargo xtask guest-lab && cargo xtask guest restart"]
 fn a_new_machine_finds_the_data_of_the_one_before() {
     scenario("restart");
+}
+
+#[test]
+#[ignore = "boots virtual machines: cargo xtask guest-lab && cargo xtask guest mapping"]
+fn a_bar_that_a_guest_has_mapped_is_taken_back_at_any_time() {
+    scenario("mapping");
 }

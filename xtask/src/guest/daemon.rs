@@ -5,6 +5,7 @@ use super::deadline::Deadline;
 use super::process::Process;
 use super::rig::Doorbells;
 use super::source::Interrupt;
+use super::subject::{MEMORY_BYTES, Subject};
 use super::{During, GuestError};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use std::time::Duration;
 const START_OR_STOP: Duration = Duration::from_secs(30);
 
 /// The name of the one slot.
-pub(super) const SLOT: &str = "disk0";
+pub(super) const SLOT: &str = "slot0";
 
 /// Builds the daemon in release mode and says where it is.
 ///
@@ -42,7 +43,7 @@ fn executable_in(messages: &str) -> Option<PathBuf> {
     daemons.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
-/// A running daemon with one disk; dropping it kills it.
+/// A running daemon with one slot; dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Daemon {
     process: Process,
@@ -55,6 +56,7 @@ pub(super) struct Serve<'a> {
     pub(super) program: &'a Path,
     /// For the configuration, the sockets and the log.
     pub(super) directory: &'a Path,
+    pub(super) subject: Subject,
     pub(super) disk: &'a Path,
     pub(super) irq: Interrupt,
     pub(super) doorbells: Doorbells,
@@ -86,6 +88,19 @@ impl Daemon {
     /// The socket that answers an operator.
     pub(super) fn control_socket(&self) -> &Path {
         &self.control_socket
+    }
+
+    /// Does `step` while the daemon stands still: what needs an answer of it is not done until this has returned.
+    ///
+    /// # Errors
+    /// What `step` gives, or as [`Process::stand_still`].
+    pub(super) fn stopped_during<T>(
+        &self,
+        step: impl FnOnce() -> Result<T, GuestError>,
+    ) -> Result<T, GuestError> {
+        let outcome = self.process.stand_still().and_then(|()| step());
+        self.process.go_on();
+        outcome
     }
 
     /// Fails if the daemon has ended.
@@ -133,19 +148,27 @@ impl Daemon {
 fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
     // A JSON string of printable characters is a TOML string too.
     let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
+    let device = match serve.subject {
+        Subject::Disk => format!(
+            "device = {{ model = \"nvme\", interrupts = \"{}\", doorbells = \"{}\" }}\n\
+             backing = {{ kind = \"file\", path = {}, size = \"1GiB\" }}\n",
+            serve.irq,
+            serve.doorbells,
+            quoted(serve.disk),
+        ),
+        Subject::EndpointTest => {
+            format!("device = {{ model = \"endpoint-test\", memory = \"{MEMORY_BYTES}B\", mapped = true }}\n")
+        }
+    };
     format!(
         "[daemon]\n\
-         run_dir = {run_dir}\n\
+         run_dir = {}\n\
          \n\
          [[slot]]\n\
          name = \"{SLOT}\"\n\
          address = \"{FUNCTION}\"\n\
-         device = {{ model = \"nvme\", interrupts = \"{irq}\", doorbells = \"{doorbells}\" }}\n\
-         backing = {{ kind = \"file\", path = {disk}, size = \"1GiB\" }}\n",
-        run_dir = quoted(run_dir),
-        irq = serve.irq,
-        doorbells = serve.doorbells,
-        disk = quoted(serve.disk),
+         {device}",
+        quoted(run_dir),
     )
 }
 
@@ -164,10 +187,10 @@ mod tests {
     /// A stand-in for the daemon: makes the socket's file, then does `then`.
     fn start(directory: &Path, then: &str) -> Result<Daemon, GuestError> {
         let program = directory.join("stand-in");
-        let socket = directory.join("run/disk0/cntrl").display().to_string();
+        let socket = directory.join(format!("run/{SLOT}/cntrl")).display().to_string();
         let script = format!(
             "#!/bin/sh\ntrap 'echo left; exit 3' TERM\n{}\n",
-            then.replace("SERVE", &format!("mkdir -p \"${{0%/*}}/run/disk0\"; : >'{socket}'"))
+            then.replace("SERVE", &format!("mkdir -p \"${{0%/*}}/run/{SLOT}\"; : >'{socket}'"))
         );
         // Written by another process: one that a test's thread forks meanwhile could still have it open for writing,
         // and then it cannot be run.
@@ -175,7 +198,8 @@ mod tests {
         written.args(["-c", "printf %s \"$1\" >\"$0\"; chmod +x \"$0\""]);
         assert!(written.arg(&program).arg(script).status().unwrap().success());
         let (disk, irq, doorbells) = (directory.join("disk.img"), Interrupt::Msi, Doorbells::Trapped);
-        Daemon::start(&Serve { program: &program, directory, disk: &disk, irq, doorbells })
+        let subject = Subject::Disk;
+        Daemon::start(&Serve { program: &program, directory, subject, disk: &disk, irq, doorbells })
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! `cargo xtask guest`: boots a Linux guest in QEMU on a disk that the daemon serves, and checks what the guest sees.
+//! `cargo xtask guest`: boots a Linux guest in QEMU on a device that the daemon serves, and checks what the guest sees.
 //!
-//! Each scenario is run in each interrupt mode, on a fresh disk, daemon and working directory ([`rig::Rig`]). The host
+//! Each scenario about a disk is run in each interrupt mode, others once, on a fresh device, daemon and working directory
+//! ([`rig::Rig`]). The host
 //! drives the guest over two channels: a shell on a serial line ([`console`]) and QMP ([`qmp`]). Progress goes to
 //! standard error, results to standard output.
 //!
-//! `--source qemu-nvme` runs the same scenarios on QEMU's own NVMe device: that tests the lab and the scenarios, and
+//! `--source qemu-nvme` runs the scenarios about a disk on QEMU's own NVMe device: that tests the lab and the scenarios, and
 //! tells a fault of the daemon from a fault of the guest.
 //!
 //! Concurrency: none. Every wait has a [`deadline::Deadline`] and ends early when the process it waits for ends.
@@ -25,6 +26,7 @@ mod report;
 mod rig;
 mod scenarios;
 mod source;
+mod subject;
 mod vm;
 
 use crate::guest_lab::{Lab, LabError};
@@ -40,13 +42,13 @@ use std::time::Instant;
 pub(crate) struct Options {
     /// Scenarios to run; all if none is named
     scenarios: Vec<Scenario>,
-    /// Interrupt modes to run them in; all that the source has if none is named
+    /// Interrupt modes to run those about a disk in; all that the source has if none is named
     #[arg(long, value_delimiter = ',')]
     irq: Vec<Interrupt>,
     /// How the guest's doorbell writes reach the daemon
     #[arg(long, default_value = "trapped")]
     doorbells: Doorbells,
-    /// Where the disk comes from
+    /// Where the disk comes from; other devices are always the daemon's
     #[arg(long, default_value = "portcullis")]
     source: Source,
     /// Use this daemon instead of building the workspace's
@@ -103,33 +105,51 @@ impl<T, E: Into<std::io::Error>> During<T> for Result<T, E> {
 /// Runs `cargo xtask guest`; true if every scenario passed.
 ///
 /// # Errors
-/// When no scenario could be run at all: no lab, the daemon does not build, or the source lacks an interrupt mode.
+/// When no scenario could be run at all: no lab, the daemon does not build, or the source lacks an interrupt mode or a
+/// device.
 pub(crate) fn command(options: &Options) -> Result<bool, GuestError> {
     let lab = Lab::open()?;
-    let scenarios = if options.scenarios.is_empty() { Scenario::all() } else { &options.scenarios };
-    let modes = if options.irq.is_empty() { options.source.interrupts() } else { &options.irq };
-    if let Some(mode) = modes.iter().find(|mode| !options.source.interrupts().contains(mode)) {
-        return Err(GuestError::Check(format!("{} has no {mode} interrupts", options.source)));
-    }
+    let runs = runs(options)?;
     let program = match options.source {
         Source::Portcullis => Some(options.daemon.clone().map_or_else(daemon::build, Ok)?),
         Source::QemuNvme => None,
     };
     let mut reports = Vec::new();
-    for &irq in modes {
-        for &scenario in scenarios {
-            let rig = Rig::new(&lab, options.source, irq)?;
-            let report = run_one(rig, scenario, program.as_deref(), options.doorbells);
-            if options.json {
-                println!("{}", report.json());
-            }
-            reports.push(report);
+    for (irq, scenario) in runs {
+        let rig = Rig::new(&lab, options.source, scenario.subject(), irq)?;
+        let report = run_one(rig, scenario, program.as_deref(), options.doorbells);
+        if options.json {
+            println!("{}", report.json());
         }
+        reports.push(report);
     }
     if !options.json {
         print!("{}", report::table(&reports));
     }
     Ok(reports.iter().all(Report::passed))
+}
+
+/// What is to be run, in this order. A scenario that has nothing to do with interrupts is run once, at the end.
+///
+/// # Errors
+/// [`GuestError::Check`] when the source has no such interrupt mode, or not the device of a scenario that was named.
+fn runs(options: &Options) -> Result<Vec<(Interrupt, Scenario)>, GuestError> {
+    let source = options.source;
+    let modes = if options.irq.is_empty() { source.interrupts() } else { &options.irq };
+    if let Some(mode) = modes.iter().find(|mode| !source.interrupts().contains(mode)) {
+        return Err(GuestError::Check(format!("{source} has no {mode} interrupts")));
+    }
+    let has = |scenario: &Scenario| source.has(scenario.subject());
+    if let Some(scenario) = options.scenarios.iter().find(|scenario| !has(scenario)) {
+        return Err(GuestError::Check(format!("{source} has no device for {scenario}")));
+    }
+    let named = if options.scenarios.is_empty() { Scenario::all() } else { &options.scenarios };
+    let (each, once): (Vec<Scenario>, Vec<Scenario>) =
+        named.iter().copied().filter(has).partition(|scenario| scenario.subject().has_interrupt_modes());
+    let in_each = modes.iter().flat_map(|&irq| each.iter().map(move |&scenario| (irq, scenario)));
+    let first = modes.first().copied().into_iter();
+    let in_one = first.flat_map(|irq| once.iter().map(move |&scenario| (irq, scenario)));
+    Ok(in_each.chain(in_one).collect())
 }
 
 /// Runs one scenario; on failure the logs stay and the report says where.

@@ -3,11 +3,17 @@
 use super::deadline::Deadline;
 use super::lines::wait_readable;
 use super::{During, GuestError};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a child may take to stand still: a system call that cannot be interrupted ends first.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// A running child; dropping it kills it.
 #[derive(Debug)]
@@ -47,6 +53,34 @@ impl Process {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
+    /// Makes the child stand still, all threads of it, until [`Process::go_on`]. There is nothing to poll for that, so
+    /// this looks every millisecond.
+    ///
+    /// # Errors
+    /// [`GuestError::Ended`] when there is no child any more, [`GuestError::TimedOut`], or an I/O error.
+    pub(super) fn stand_still(&self) -> Result<(), GuestError> {
+        self.signal(Signal::STOP);
+        let deadline = Deadline::after(STANDSTILL);
+        // What is found stays to be found by whoever reaps the child.
+        let options =
+            WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        loop {
+            let found = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+            match found.during(|| format!("wait for {} to stand still", self.name))? {
+                Some(status) if status.stopped() => return Ok(()),
+                Some(_) => return Err(GuestError::Ended(self.name.clone())),
+                None => {}
+            }
+            deadline.left(&|| format!("{} to stand still", self.name))?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends [`Process::stand_still`].
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// How the child ended, if it has.
     ///
     /// # Errors
@@ -80,4 +114,44 @@ impl Drop for Process {
 fn kill(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(directory: &Path, script: &str) -> Process {
+        Process::spawn("sh", Command::new("sh").args(["-c", script]), &directory.join("log")).unwrap()
+    }
+
+    #[test]
+    fn a_child_that_stands_still_does_nothing_and_goes_on_where_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = shell(directory.path(), "while :; do echo x; done");
+        let soon = || Deadline::after(Duration::from_secs(60));
+        let grows = |child: &Process, from: usize| {
+            let deadline = soon();
+            while child.output().len() <= from {
+                deadline.left(&|| "output".into()).unwrap();
+                std::thread::yield_now();
+            }
+        };
+        grows(&child, 0);
+        child.stand_still().unwrap();
+        let written = child.output().len();
+        assert_eq!(child.output().len(), written);
+        child.go_on();
+        grows(&child, written);
+        child.signal(Signal::TERM);
+        assert!(!child.wait(&soon()).unwrap().success());
+    }
+
+    #[test]
+    fn a_child_that_has_ended_cannot_stand_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = shell(directory.path(), "exit 7");
+        wait_readable(&child.pidfd, &Deadline::after(Duration::from_secs(60)), &|| "sh".into()).unwrap();
+        assert!(matches!(child.stand_still(), Err(GuestError::Ended(name)) if name == "sh"));
+        assert_eq!(child.ended().unwrap().unwrap().code(), Some(7), "its status is still there");
+    }
 }

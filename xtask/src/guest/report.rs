@@ -11,7 +11,8 @@ use std::time::Duration;
 /// The outcome of one scenario in one interrupt mode.
 pub(super) struct Report {
     scenario: Scenario,
-    irq: Interrupt,
+    /// Nothing if the mode makes no difference to the scenario.
+    irq: Option<Interrupt>,
     source: Source,
     took: Duration,
     facts: Vec<(String, Value)>,
@@ -22,7 +23,8 @@ pub(super) struct Report {
 impl Report {
     /// The outcome of a run of `scenario` on `rig`; `error` if it failed.
     pub(super) fn new(scenario: Scenario, rig: &Rig, took: Duration, error: Option<String>) -> Self {
-        let (irq, source, facts) = (rig.irq(), rig.source(), rig.facts().to_vec());
+        let irq = rig.subject().has_interrupt_modes().then(|| rig.irq());
+        let (source, facts) = (rig.source(), rig.facts().to_vec());
         Self { scenario, irq, source, took, facts, error, logs: None }
     }
 
@@ -36,15 +38,18 @@ impl Report {
         self.error.is_none()
     }
 
-    /// One line of JSON; `facts` only if the scenario found any, `error` and `logs` only for a failure.
+    /// One line of JSON; `irq` only if the mode makes a difference, `facts` only if the scenario found any, `error` and
+    /// `logs` only for a failure.
     pub(super) fn json(&self) -> String {
         let mut object = json!({
             "scenario": self.scenario.to_string(),
-            "irq": self.irq.to_string(),
             "source": self.source.to_string(),
             "passed": self.passed(),
             "seconds": (self.took.as_secs_f64() * 10.0).round() / 10.0,
         });
+        if let Some(irq) = self.irq {
+            object["irq"] = json!(irq.to_string());
+        }
         if !self.facts.is_empty() {
             object["facts"] = self.facts.iter().map(|(name, value)| json!({ name: value })).collect();
         }
@@ -64,8 +69,8 @@ pub(super) fn table(reports: &[Report]) -> String {
         format!("{:<10} {:<6} {:<12} {:>9}  {}\n", "scenario", "irq", "source", "seconds", "result");
     for report in reports {
         // Padding works on strings only.
-        let [scenario, irq, source] =
-            [report.scenario.to_string(), report.irq.to_string(), report.source.to_string()];
+        let irq = report.irq.map_or_else(|| "-".to_owned(), |irq| irq.to_string());
+        let [scenario, source] = [report.scenario.to_string(), report.source.to_string()];
         let result = match &report.error {
             None => "passed".to_owned(),
             Some(error) => format!("FAILED: {}", error.lines().next().unwrap_or_default()),

@@ -1,10 +1,11 @@
-//! What one run of a scenario stands on: a working directory, a disk, the daemon, and the machines it starts.
+//! What one run of a scenario stands on: a working directory, a device, the daemon, and the machines it starts.
 
 use super::control::Control;
 use super::daemon::{Daemon, Serve};
 use super::platform::Platform;
 use super::qemu::{self, Machine};
 use super::source::{Interrupt, Source};
+use super::subject::Subject;
 use super::vm::Vm;
 use super::{During, GuestError};
 use crate::guest_lab::Lab;
@@ -43,6 +44,7 @@ impl fmt::Display for Doorbells {
 pub(super) struct Rig<'a> {
     lab: &'a Lab,
     source: Source,
+    subject: Subject,
     irq: Interrupt,
     daemon: Option<Daemon>,
     machines: u32,
@@ -54,29 +56,37 @@ pub(super) struct Rig<'a> {
 }
 
 impl<'a> Rig<'a> {
-    /// Makes a fresh disk in a directory of its own.
+    /// Makes a directory, with a fresh disk in it if the scenario is about one.
     ///
     /// # Errors
     /// An I/O error.
-    pub(super) fn new(lab: &'a Lab, source: Source, irq: Interrupt) -> Result<Self, GuestError> {
+    pub(super) fn new(
+        lab: &'a Lab,
+        source: Source,
+        subject: Subject,
+        irq: Interrupt,
+    ) -> Result<Self, GuestError> {
         let directory = tempfile::Builder::new().prefix("guest-").tempdir();
         let directory = directory.during(|| "make a temporary directory".into())?;
         let (started, facts) = (Instant::now(), Vec::new());
-        let rig = Self { lab, source, irq, daemon: None, machines: 0, started, facts, directory };
-        let disk = rig.disk();
-        let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
-        sized.during(|| format!("create {}", disk.display()))?;
+        let rig = Self { lab, source, subject, irq, daemon: None, machines: 0, started, facts, directory };
+        if subject == Subject::Disk {
+            let disk = rig.disk();
+            let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
+            sized.during(|| format!("create {}", disk.display()))?;
+        }
         Ok(rig)
     }
 
-    /// Starts the daemon on the disk.
+    /// Starts the daemon on the device.
     ///
     /// # Errors
     /// As [`Daemon::start`].
     pub(super) fn serve(&mut self, program: &Path, doorbells: Doorbells) -> Result<(), GuestError> {
         let (directory, disk) = (self.directory.path(), self.disk());
-        self.daemon =
-            Some(Daemon::start(&Serve { program, directory, disk: &disk, irq: self.irq, doorbells })?);
+        let (subject, irq) = (self.subject, self.irq);
+        let serve = Serve { program, directory, subject, disk: &disk, irq, doorbells };
+        self.daemon = Some(Daemon::start(&serve)?);
         Ok(())
     }
 
@@ -85,14 +95,23 @@ impl<'a> Rig<'a> {
         self.irq
     }
 
-    /// What serves the disk.
+    /// What the scenario is about.
+    pub(super) fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// What serves the device.
     pub(super) fn source(&self) -> Source {
         self.source
     }
 
     /// Tells the reader what is going on.
     pub(super) fn progress(&self, what: &str) {
-        eprintln!("[{} {:6.1} s] {what}", self.irq, self.started.elapsed().as_secs_f64());
+        let seconds = self.started.elapsed().as_secs_f64();
+        match self.subject.has_interrupt_modes() {
+            true => eprintln!("[{} {seconds:6.1} s] {what}", self.irq),
+            false => eprintln!("[{seconds:6.1} s] {what}"),
+        }
     }
 
     /// Tells the reader what the scenario found out, and keeps it for the report.
@@ -107,7 +126,7 @@ impl<'a> Rig<'a> {
         &self.facts
     }
 
-    /// A connection to the daemon's control socket; nothing when the disk comes from somewhere else.
+    /// A connection to the daemon's control socket; nothing when the device comes from somewhere else.
     ///
     /// # Errors
     /// As [`Control::connect`].
@@ -115,7 +134,7 @@ impl<'a> Rig<'a> {
         self.daemon.as_ref().map(|daemon| Control::connect(daemon.control_socket())).transpose()
     }
 
-    /// Boots a machine on the disk and waits until its guest has found it.
+    /// Boots a machine on the device and waits until its guest has found it.
     ///
     /// # Errors
     /// What starting QEMU and waiting for the guest can give; [`GuestError::Daemon`] when the daemon has ended.
@@ -137,14 +156,29 @@ impl<'a> Rig<'a> {
             }
             None => PathBuf::new(),
         };
-        Vm::boot(&Machine {
+        let machine = Machine {
             lab: self.lab,
             directory: self.directory.path(),
             number: self.machines,
             platform,
             kernel_arguments: self.source.kernel_arguments(self.irq),
             device: self.source.qemu_arguments(&self.disk(), &socket),
-        })
+        };
+        Vm::boot(&machine, self.subject)
+    }
+
+    /// Does `step` while the daemon stands still; see [`Daemon::stopped_during`]. Without a daemon it is just done.
+    ///
+    /// # Errors
+    /// As [`Daemon::stopped_during`].
+    pub(super) fn without_the_daemon<T>(
+        &self,
+        step: impl FnOnce() -> Result<T, GuestError>,
+    ) -> Result<T, GuestError> {
+        match &self.daemon {
+            Some(daemon) => daemon.stopped_during(step),
+            None => step(),
+        }
     }
 
     /// Ends the daemon and checks that it ends well.

@@ -1,10 +1,11 @@
-//! Where the guest's disk comes from, and what the guest should see of it.
+//! Where the guest's device comes from, and what the guest should see of it.
 
+use super::subject::Subject;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::Path;
 
-/// What serves the disk.
+/// What serves the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Source {
     /// The daemon of this workspace, over vfio-user
@@ -64,6 +65,11 @@ impl Source {
         }
     }
 
+    /// Whether it has the device that a scenario is about.
+    pub(super) fn has(self, subject: Subject) -> bool {
+        self == Self::Portcullis || subject == Subject::Disk
+    }
+
     /// Whether the function has Advanced Error Reporting; QEMU's device has not.
     pub(super) fn has_aer(self) -> bool {
         self == Self::Portcullis
@@ -87,15 +93,14 @@ impl Source {
         match self {
             Self::Portcullis => device(json!({
                 "driver": "vfio-user-pci",
-                "id": "disk0",
+                "id": "device0",
                 "bus": "rp0",
                 "socket": {"type": "unix", "path": socket},
             }))
             .into(),
             Self::QemuNvme => {
                 let drive = json!({"driver": "raw", "node-name": "image", "file": {"driver": "file", "filename": disk}});
-                let nvme =
-                    json!({"driver": "nvme", "id": "disk0", "bus": "rp0", "serial": "lab", "drive": "image"});
+                let nvme = json!({"driver": "nvme", "id": "device0", "bus": "rp0", "serial": "lab", "drive": "image"});
                 [["-blockdev".into(), drive.to_string()], device(nvme)].concat()
             }
         }

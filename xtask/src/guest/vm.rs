@@ -1,10 +1,10 @@
 //! A virtual machine with a booted guest: QEMU, its QMP and the guest's shell.
 
-use super::address::{CONTROLLER, DISK};
 use super::console::Console;
 use super::deadline::{Deadline, GUEST};
 use super::qemu::{Machine, Qemu};
 use super::qmp::Qmp;
+use super::subject::Subject;
 use super::{GuestError, kernel_log};
 use serde_json::json;
 
@@ -15,18 +15,19 @@ pub(super) struct Vm {
     console: Console,
     qmp: Qmp,
     qemu: Qemu,
+    subject: Subject,
 }
 
 impl Vm {
-    /// Starts a machine and waits until its guest has booted and found the disk.
+    /// Starts a machine and waits until its guest has booted and found the device.
     ///
     /// # Errors
     /// What starting QEMU and waiting for the guest can give.
-    pub(super) fn boot(machine: &Machine<'_>) -> Result<Self, GuestError> {
+    pub(super) fn boot(machine: &Machine<'_>, subject: Subject) -> Result<Self, GuestError> {
         let (qemu, channels) = machine.start()?;
         let (console, qmp) = (Console::new(channels.console), Qmp::negotiate(channels.qmp)?);
-        let mut vm = Self { console, qmp, qemu };
-        vm.wait_for_disk()?;
+        let mut vm = Self { console, qmp, qemu, subject };
+        vm.wait_for_device()?;
         Ok(vm)
     }
 
@@ -69,7 +70,7 @@ impl Vm {
     pub(super) fn reboot(&mut self) -> Result<(), GuestError> {
         self.console.send("reboot -f")?;
         self.qmp.wait_event("RESET", &Deadline::after(GUEST))?;
-        self.wait_for_disk()
+        self.wait_for_device()
     }
 
     /// Ends QEMU as an operator would, without a word to the guest.
@@ -78,12 +79,25 @@ impl Vm {
     /// [`GuestError::Check`] when QEMU's exit status is not 0, [`GuestError::TimedOut`].
     pub(super) fn quit(mut self) -> Result<(), GuestError> {
         self.qmp.execute("quit", json!({}))?;
+        self.expect_end("quit")
+    }
+
+    /// Has the guest switch the machine off, and checks that QEMU ends well.
+    ///
+    /// # Errors
+    /// [`GuestError::Check`] when QEMU's exit status is not 0, [`GuestError::TimedOut`], [`GuestError::Ended`].
+    pub(super) fn power_off(mut self) -> Result<(), GuestError> {
+        self.console.send("poweroff -f")?;
+        self.qmp.wait_event("SHUTDOWN", &Deadline::after(GUEST))?;
+        self.expect_end("the guest's shutdown")
+    }
+
+    fn expect_end(&mut self, after: &str) -> Result<(), GuestError> {
         let status = self.qemu.wait()?;
         if status.success() {
-            Ok(())
-        } else {
-            Err(GuestError::Check(format!("QEMU ended with {status} after quit")))
+            return Ok(());
         }
+        Err(GuestError::Check(format!("QEMU ended with {status} after {after}")))
     }
 
     /// Fails if the guest's kernel complained about the disk since its last boot: a lost interrupt, for one, shows
@@ -100,11 +114,12 @@ impl Vm {
         }
     }
 
-    fn wait_for_disk(&mut self) -> Result<(), GuestError> {
+    fn wait_for_device(&mut self) -> Result<(), GuestError> {
         self.console.wait_ready()?;
-        // Drivers probe in the background; the guest has no udev to wait with.
+        // The guest has no udev to wait with.
         let found = format!(
-            "for i in $(seq 600); do test -b {DISK} && test -c {CONTROLLER} && exit 0; sleep 0.1; done; dmesg | tail -n 30; exit 1"
+            "for i in $(seq 600); do {} && exit 0; sleep 0.1; done; dmesg | tail -n 30; exit 1",
+            self.subject.is_found()
         );
         self.run(&found).map(drop)
     }

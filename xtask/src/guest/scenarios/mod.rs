@@ -1,13 +1,15 @@
-//! The scenarios: what a guest does with the disk, and what must hold.
+//! The scenarios: what a guest does with its device, and what must hold.
 
 mod disk;
 mod file_system;
+mod mapping;
 mod power;
 mod reboot;
 mod restart;
 
 use super::GuestError;
 use super::rig::Rig;
+use super::subject::Subject;
 use std::fmt;
 
 /// One thing a user of a virtual machine does.
@@ -21,6 +23,8 @@ pub(super) enum Scenario {
     Restart,
     /// Reset the function and send it to sleep in every way that the guest has, while it writes and verifies
     Power,
+    /// The guest maps a BAR; it is frozen, disabled, reset and taken away under its hands
+    Mapping,
 }
 
 impl fmt::Display for Scenario {
@@ -30,6 +34,7 @@ impl fmt::Display for Scenario {
             Self::Reboot => "reboot",
             Self::Restart => "restart",
             Self::Power => "power",
+            Self::Mapping => "mapping",
         })
     }
 }
@@ -37,7 +42,15 @@ impl fmt::Display for Scenario {
 impl Scenario {
     /// Every scenario, in the order to run them.
     pub(super) fn all() -> &'static [Self] {
-        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power]
+        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping]
+    }
+
+    /// The device that it is about.
+    pub(super) fn subject(self) -> Subject {
+        match self {
+            Self::Disk | Self::Reboot | Self::Restart | Self::Power => Subject::Disk,
+            Self::Mapping => Subject::EndpointTest,
+        }
     }
 
     /// Runs the scenario to its end.
@@ -45,12 +58,13 @@ impl Scenario {
     /// # Errors
     /// The first thing that went wrong.
     pub(super) fn run(self, rig: &mut Rig<'_>) -> Result<(), GuestError> {
-        rig.progress(&format!("scenario {self}, disk from {}", rig.source()));
+        rig.progress(&format!("scenario {self}, device from {}", rig.source()));
         match self {
             Self::Disk => disk::run(rig),
             Self::Reboot => reboot::run(rig),
             Self::Restart => restart::run(rig),
             Self::Power => power::run(rig),
+            Self::Mapping => mapping::run(rig),
         }
     }
 }
