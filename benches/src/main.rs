@@ -6,6 +6,7 @@
 // Output is what a benchmark is for, and its numbers are its own: depths, slots and sizes chosen below.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
 
+mod fault;
 mod figure;
 mod gate_cost;
 mod nvme;
@@ -39,6 +40,8 @@ enum What {
     Nvme,
     /// What the gate costs: accesses, a close, a wake-up, and whether many functions make that dearer.
     Gate,
+    /// Mappings that can be taken back: faults, populating and zapping, against a minimal userfaultfd handler.
+    Fault,
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         What::Wire => wire::run(cli.rounds),
         What::Nvme => nvme::run(cli.rounds),
         What::Gate => gate_cost::run(cli.rounds),
+        What::Fault => fault::run(cli.rounds),
         What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };
