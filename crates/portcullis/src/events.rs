@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use assign::{Event, EventSink};
 use gate::lock::Leaf;
 
+use crate::config::size::format_size;
 use crate::control::report::EventEntry;
 use crate::log::Bucket;
 use crate::ranks;
@@ -137,6 +138,14 @@ fn words(event: &Event) -> (&'static str, bool, String) {
         Event::PowerNotChanged { detail } => ("power", true, format!("power state not changed: {detail}")),
         Event::Operator { detail } => ("operator", false, format!("by an operator: {detail}")),
         Event::Notice { detail } => ("notice", true, detail.clone()),
+        Event::NotShared { region, bytes, detail } => (
+            "not-shared",
+            true,
+            format!(
+                "{} of region {region} are served by messages instead of being mapped: {detail}",
+                format_size(*bytes)
+            ),
+        ),
         Event::DeviceFault { detail } => ("device-fault", true, format!("device fault: {detail}")),
         other => ("other", true, format!("{other:?}")),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use assign::{Assignment, IrqMode};
 use gate::waits::Holder;
 use gate::{Deadline, GateState, GateStatus, ThreadToken};
+use mapping::MappingState;
 use pci_core::{BarKind, BarLayout, CONFIG_SIZE, Function};
 use pci_spec::bridge::{PRIMARY_BUS, SECONDARY_BUS, SUBORDINATE_BUS};
 use pci_spec::config::{
@@ -19,7 +20,7 @@ use pci_spec::{ClassCode, Command, Status, capability, extended};
 
 use crate::control::report::{
     BarReport, CapabilityReport, ConfigReport, DmaReport, GateReport, InsideReport, InterruptReport,
-    LockEntry,
+    LockEntry, MappingLine,
 };
 
 /// How long reading configuration space may wait for a reset in progress.
@@ -199,6 +200,28 @@ pub fn locks() -> Vec<LockEntry> {
 pub fn dma(token: &mut ThreadToken, assignment: &Assignment) -> DmaReport {
     let (mappings, bytes) = assignment.port().dma().usage(token);
     DmaReport { mappings: mappings as u64, bytes }
+}
+
+/// What is mapped of a function's regions.
+pub fn mappings(function: &Function) -> Vec<MappingLine> {
+    let line = |report: mapping::MappingReport| MappingLine {
+        owner: report.owner,
+        shared: report.shared,
+        region: report.region,
+        offset: report.offset,
+        size: report.size,
+        state: match report.state {
+            MappingState::Live => "live",
+            MappingState::Trapped => "trapped",
+            MappingState::Frozen => "frozen",
+            MappingState::Gone => "gone",
+        }
+        .to_owned(),
+        faults: report.faults,
+        zaps: report.zaps,
+        waiting: report.parked,
+    };
+    function.mappings().report().into_iter().map(line).collect()
 }
 
 /// What interrupts there are, and which the client uses.

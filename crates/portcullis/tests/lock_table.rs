@@ -22,8 +22,9 @@ fn documented() -> Vec<Row> {
 }
 
 /// The crates that have locks, with their ranks.
-const CRATES: [(&str, &[RankInfo]); 7] = [
+const CRATES: [(&str, &[RankInfo]); 8] = [
     ("gate", gate::lock::ranks::ALL),
+    ("mapping", mapping::ranks::ALL),
     ("pci-core", pci_core::ranks::ALL),
     ("power", power::ranks::ALL),
     ("reset", reset::ranks::ALL),

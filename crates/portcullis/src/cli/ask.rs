@@ -9,8 +9,8 @@ use super::{print_json, print_text, text};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{RefusalCode, Request};
 use crate::control::report::{
-    Dump, EventEntry, FunctionReport, FunctionSummary, LockEntry, PowerReport, RegisterReport, ResetDone,
-    ResetMethods, SlotSummary, VirtualFunctions,
+    AdmissionChange, Dump, EventEntry, FunctionReport, FunctionSummary, LockEntry, PowerReport,
+    RegisterReport, ResetDone, ResetMethods, SlotSummary, VirtualFunctions,
 };
 
 pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
@@ -45,6 +45,18 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
         Action::FunctionConfig(it) => {
             let request = Request::FunctionConfig { target: it.target.target, register: it.register };
             ask.one(&request, |register: &RegisterReport| text::register(register))
+        }
+        Action::FunctionFreeze(it) => {
+            let request = Request::FunctionFreeze { target: it.target };
+            ask.one(&request, |change: &AdmissionChange| text::admission(change, "frozen"))
+        }
+        Action::FunctionThaw(it) => {
+            let request = Request::FunctionThaw { target: it.target };
+            ask.one(&request, |change: &AdmissionChange| text::admission(change, "thawed"))
+        }
+        Action::FunctionRevoke(it) => {
+            let request = Request::FunctionRevoke { target: it.target };
+            ask.one(&request, |change: &AdmissionChange| text::admission(change, "revoked"))
         }
         Action::SlotList => ask.one(&Request::SlotList {}, |list: &Vec<SlotSummary>| text::slots(list)),
         Action::EventList(it) => {

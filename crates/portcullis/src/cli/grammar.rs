@@ -85,10 +85,19 @@ pub enum Command {
     /// Read or write one configuration register (function config)
     #[command(after_help = CONFIG_HELP)]
     Config(Register),
+    /// Freeze one function: reads give all-ones until `thaw` (function freeze)
+    #[command(after_help = FREEZE_HELP)]
+    Freeze(Target),
+    /// End a freeze, with the device as it was (function thaw)
+    #[command(after_help = FREEZE_HELP)]
+    Thaw(Target),
+    /// Take one function away from its client for good (function revoke)
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(Target),
     /// Drive an NVMe socket with verified reads and writes, without a virtual machine
     #[command(after_help = EXERCISE_HELP)]
     Exercise(Exercise),
-    /// Functions: list, show, dump, reset, reset-method, power, numvfs, config
+    /// Functions: list, show, dump, reset, power, numvfs, config, freeze, thaw, revoke, ...
     #[command(subcommand)]
     Function(FunctionVerb),
     /// Slots: list
@@ -126,6 +135,15 @@ pub enum FunctionVerb {
     /// Read or write one configuration register
     #[command(after_help = CONFIG_HELP)]
     Config(Register),
+    /// Freeze: reads give all-ones until `thaw`
+    #[command(after_help = FREEZE_HELP)]
+    Freeze(Target),
+    /// End a freeze, with the device as it was
+    #[command(after_help = FREEZE_HELP)]
+    Thaw(Target),
+    /// Take the function away from its client for good
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(Target),
 }
 
 /// Verbs of `slot`.
@@ -298,6 +316,23 @@ Examples:
   portcullis config 01:00.0 COMMAND=0006
   portcullis config 01:00.0 CAP_EXP+8.w";
 
+const FREEZE_HELP: &str = "\
+A frozen function reads all-ones; writes, DMA and interrupts are dropped and counted. So does what
+its client has mapped, but for doorbells, whose stores count from the thaw on. `thaw` ends it with
+the device as it was, `reset` with the device as after a reset.
+
+Examples:
+  portcullis freeze 01:00.0
+  portcullis thaw 01:00.0";
+
+const REVOKE_HELP: &str = "\
+For a client this is a device that was pulled: reads give all-ones, writes go nowhere, what it has
+mapped shows all-ones and reaches nothing. Its connection stays, so that a virtual machine lives
+on. The function comes back when the daemon is started anew.
+
+Example:
+  portcullis revoke 01:00.0";
+
 /// `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
@@ -387,6 +422,12 @@ pub enum Action {
     /// Ask the daemon.
     FunctionConfig(Register),
     /// Ask the daemon.
+    FunctionFreeze(Target),
+    /// Ask the daemon.
+    FunctionThaw(Target),
+    /// Ask the daemon.
+    FunctionRevoke(Target),
+    /// Ask the daemon.
     SlotList,
     /// Ask the daemon.
     EventList(OptionalTarget),
@@ -413,6 +454,9 @@ impl From<Command> for Action {
             Command::Power(it) | Command::Function(FunctionVerb::Power(it)) => Self::FunctionPower(it),
             Command::Numvfs(it) | Command::Function(FunctionVerb::Numvfs(it)) => Self::FunctionNumVfs(it),
             Command::Config(it) | Command::Function(FunctionVerb::Config(it)) => Self::FunctionConfig(it),
+            Command::Freeze(it) | Command::Function(FunctionVerb::Freeze(it)) => Self::FunctionFreeze(it),
+            Command::Thaw(it) | Command::Function(FunctionVerb::Thaw(it)) => Self::FunctionThaw(it),
+            Command::Revoke(it) | Command::Function(FunctionVerb::Revoke(it)) => Self::FunctionRevoke(it),
             Command::Slot(SlotVerb::List) => Self::SlotList,
             Command::Event(EventVerb::List(target)) => Self::EventList(target),
             Command::Locks | Command::Lock(LockVerb::List) => Self::LockList,
@@ -447,6 +491,9 @@ mod tests {
             ("power x D0", "function power x D0"),
             ("numvfs x 4", "function numvfs x 4"),
             ("config x COMMAND=6", "function config x COMMAND=6"),
+            ("freeze x", "function freeze x"),
+            ("thaw x", "function thaw x"),
+            ("revoke x", "function revoke x"),
         ] {
             let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
             assert_eq!(action(&words(plain)), action(&words(full)));

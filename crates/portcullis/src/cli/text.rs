@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::exit::{Exit, Failure};
 use crate::config::size::{describe_size, format_size};
 use crate::control::report::{
-    ConfigReport, Dump, EventEntry, FunctionReport, FunctionSummary, GateReport, InterruptReport, LockEntry,
-    PowerReport, RegisterReport, ResetDone, ResetMethodReport, ResetMethods, SlotSummary, VirtualFunctions,
+    AdmissionChange, ConfigReport, Dump, EventEntry, FunctionReport, FunctionSummary, GateReport,
+    InterruptReport, LockEntry, MappingLine, PowerReport, RegisterReport, ResetDone, ResetMethodReport,
+    ResetMethods, SlotSummary, VirtualFunctions,
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last is not padded.
@@ -109,6 +110,32 @@ pub(super) fn power(report: &PowerReport) -> String {
     format!("{} {}{took}\n", report.address, report.state)
 }
 
+pub(super) fn admission(change: &AdmissionChange, done: &str) -> String {
+    let mut text = if change.changed {
+        format!("{} {done} in {}\n", change.address, duration(change.took_us))
+    } else {
+        format!("{} was {done} already\n", change.address)
+    };
+    if change.state != expected_state(done) {
+        let _ = writeln!(text, "its gate is {} by now", change.state);
+    }
+    for inside in &change.still_inside {
+        let _ = writeln!(text, "still inside, cut off: {inside}");
+    }
+    if !change.mappings_followed {
+        text.push_str("what its client has mapped does not show it yet; it will\n");
+    }
+    text
+}
+
+fn expected_state(done: &str) -> &str {
+    match done {
+        "thawed" => "open",
+        "revoked" => "gone",
+        frozen => frozen,
+    }
+}
+
 pub(super) fn virtual_functions(report: &VirtualFunctions) -> String {
     let mut text =
         format!("{} has {} of {} virtual functions\n", report.address, report.functions.len(), report.total);
@@ -149,6 +176,7 @@ pub(super) fn function(report: &FunctionReport) -> String {
     if let Some(dma) = &report.dma {
         fields.push(("dma", format!("{} mappings, {}", dma.mappings, describe_size(dma.bytes))));
     }
+    fields.extend(report.mappings.iter().map(|line| ("mapping", mapping(line))));
     fields.extend(report.interrupts.as_ref().map(|report| ("interrupts", interrupts(report))));
     fields.extend(gate(&report.gate));
     match &report.config {
@@ -176,11 +204,30 @@ fn unreadable(report: &FunctionReport) -> String {
     match (summary.class.is_empty(), gate.state.as_str()) {
         (true, _) => format!("not readable without power: `portcullis power {} D0`", summary.address),
         (false, "frozen") => {
-            format!("not readable while it is frozen: `portcullis reset {}`", summary.address)
+            let at = &summary.address;
+            format!(
+                "not readable while it is frozen: `portcullis thaw {at}` or `portcullis reset {at}` ends that"
+            )
+        }
+        (false, "gone") => {
+            String::from("not readable: the function is gone until the daemon is started anew")
         }
         (false, "open") => String::from("not readable: nothing answers at its address"),
         (false, state) => format!("not readable while its gate is {state}: `portcullis locks` says why"),
     }
+}
+
+fn mapping(m: &MappingLine) -> String {
+    let place = match m.region {
+        6 => String::from("ROM"),
+        bar @ 0..6 => format!("BAR {bar}"),
+        own => format!("region {own}"),
+    };
+    let zaps = if m.shared { "hidden" } else { "zapped" };
+    let faults = if m.shared { String::new() } else { format!(", {} faults", m.faults) };
+    let waiting = if m.waiting { ", accesses wait" } else { "" };
+    let (owner, size, state) = (&m.owner, format_size(m.size), &m.state);
+    format!("{owner}: {place} {:#x}+{size}, {state}{faults}, {zaps} {} times{waiting}", m.offset, m.zaps)
 }
 
 fn interrupts(i: &InterruptReport) -> String {

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 use super::DeviceConfig;
 use super::backing::{BACKING_EXAMPLE, read_backing};
 use super::document::{Taken, required_table};
+use super::endpoint::read_endpoint;
 use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 
@@ -42,7 +43,8 @@ pub(super) fn read_device(
                 let message = "an endpoint-test device keeps nothing, so it has no `backing`";
                 reading.complain(backing.span(), message, "remove it, or set model = \"nvme\"");
             }
-            read_endpoint(reading, value).map(DeviceConfig::EndpointTest)
+            let (endpoint, rom) = read_endpoint(reading, base, value)?;
+            Some(DeviceConfig::EndpointTest { endpoint, rom })
         }
     }
 }
@@ -55,19 +57,6 @@ fn model_of(reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>) -> Option<M
         return None;
     }
     section.choice(reading, "model", &[("nvme", Model::Nvme), ("endpoint-test", Model::EndpointTest)])
-}
-
-fn read_endpoint(
-    reading: &mut Reading<'_>,
-    value: &Spanned<DeValue<'_>>,
-) -> Option<models::endpoint::Config> {
-    let section = Section::open(reading, value, "device", &["model", "vfs"], DEVICE_EXAMPLE)?;
-    let most = u32::from(models::endpoint::MAX_VFS);
-    let vfs = match section.get("vfs") {
-        Some(_) => u16::try_from(section.number(reading, "vfs", 0..=most)?.value).ok()?,
-        None => 0,
-    };
-    Some(models::endpoint::Config { vfs, ..models::endpoint::Config::default() })
 }
 
 fn read_nvme(

@@ -10,6 +10,7 @@ mod backing;
 mod device;
 pub mod diagnostic;
 mod document;
+mod endpoint;
 mod section;
 pub mod size;
 #[cfg(test)]
@@ -106,7 +107,12 @@ pub enum DeviceConfig {
         backing: BackingConfig,
     },
     /// `model = "endpoint-test"`.
-    EndpointTest(models::endpoint::Config),
+    EndpointTest {
+        /// The device, without its ROM.
+        endpoint: models::endpoint::Config,
+        /// The image that it shows as its ROM; a relative path begins at the configuration file's directory.
+        rom: Option<PathBuf>,
+    },
 }
 
 impl DeviceConfig {
@@ -114,7 +120,7 @@ impl DeviceConfig {
     pub fn model(&self) -> &'static str {
         match self {
             Self::Nvme { .. } => "nvme",
-            Self::EndpointTest(_) => "endpoint-test",
+            Self::EndpointTest { .. } => "endpoint-test",
         }
     }
 
@@ -122,7 +128,7 @@ impl DeviceConfig {
     pub fn stands_beside_others(&mut self) {
         match self {
             Self::Nvme { controller, .. } => controller.multi_function = true,
-            Self::EndpointTest(endpoint) => endpoint.multi_function = true,
+            Self::EndpointTest { endpoint, .. } => endpoint.multi_function = true,
         }
     }
 }

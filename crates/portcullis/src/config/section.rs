@@ -149,6 +149,18 @@ impl<'t, 'i> Section<'t, 'i> {
         Some(Placed { value: parsed, span: value.span() })
     }
 
+    /// The truth value under `key`; a complaint if it is something else.
+    pub(super) fn flag(&self, reading: &mut Reading<'_>, key: &str) -> Option<bool> {
+        let value = self.get(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            let message =
+                format!("`{key}` must be true or false, not {}", article(value.get_ref().type_str()));
+            reading.complain(value.span(), message, format!("write {key} = true"));
+        }
+        flag
+    }
+
     /// The choice under `key` out of `choices`; `None` if absent or, with a complaint, unknown.
     pub(super) fn choice<T: Copy>(
         &self,

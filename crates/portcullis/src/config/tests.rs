@@ -222,8 +222,8 @@ address = "03:00.0"
 device = { model = "endpoint-test", vfs = 8 }
 "#;
     let config = Config::parse(Path::new("lab.toml"), slot).unwrap();
-    let eight = models::endpoint::Config { vfs: 8, multi_function: false };
-    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest(eight));
+    let eight = models::endpoint::Config { vfs: 8, ..models::endpoint::Config::default() };
+    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest { endpoint: eight, rom: None });
     assert_eq!(
         complaints(&slot.replace("8 }", "256 }")),
         r#"lab.toml:5:43: `vfs` is out of range
@@ -234,4 +234,30 @@ fix: choose a value from 0 to 255"#
     );
     let backed = format!("{slot}backing = {{ kind = \"memory\", size = \"1MiB\" }}\n");
     assert!(complaints(&backed).starts_with("lab.toml:6:11: an endpoint-test device keeps nothing"));
+}
+
+#[test]
+fn an_endpoint_test_device_has_memory_to_map_and_a_rom() {
+    let slot = r#"
+[[slot]]
+name = "test"
+address = "03:00.0"
+device = { model = "endpoint-test", memory = "4GiB", mapped = false, rom = "option.rom" }
+"#;
+    let config = Config::parse(Path::new("dir/lab.toml"), slot).unwrap();
+    let device = models::endpoint::Config { memory: 4 << 30, mapped: false, ..Default::default() };
+    let rom = Some(Path::new("dir/option.rom").to_owned());
+    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest { endpoint: device, rom });
+    for (from, to, said) in [
+        ("4GiB", "3GiB", "`3GiB` is not the size of a memory BAR: it is no power of two in range"),
+        ("4GiB", "2KiB", "`2KiB` is not the size of a memory BAR: it is no power of two in range"),
+        ("4GiB", "128GiB", "`128GiB` is not the size of a memory BAR: it is no power of two in range"),
+        ("4GiB", "4G", "`4G` is not the size of a memory BAR: its unit is missing or unknown"),
+        ("\"4GiB\"", "4096", "`memory` must be a string, not an integer"),
+        ("false", "\"no\"", "`mapped` must be true or false, not a string"),
+        ("\"option.rom\"", "7", "`rom` must be a string, not an integer"),
+    ] {
+        let shown = complaints(&slot.replace(from, to));
+        assert!(shown.contains(said) && shown.contains("fix: "), "{shown}");
+    }
 }

@@ -70,6 +70,24 @@ pub enum Request {
         /// `COMMAND`, `CAP_PM+4.w`, `COMMAND=0006`.
         register: String,
     },
+    /// Freezes one function: a [`super::report::AdmissionChange`].
+    #[serde(rename = "function freeze")]
+    FunctionFreeze {
+        /// Address or slot name.
+        target: String,
+    },
+    /// Ends the freeze of one function: a [`super::report::AdmissionChange`].
+    #[serde(rename = "function thaw")]
+    FunctionThaw {
+        /// Address or slot name.
+        target: String,
+    },
+    /// Takes one function away for good: a [`super::report::AdmissionChange`].
+    #[serde(rename = "function revoke")]
+    FunctionRevoke {
+        /// Address or slot name.
+        target: String,
+    },
     /// All slots: an array of [`super::report::SlotSummary`].
     #[serde(rename = "slot list")]
     SlotList {},

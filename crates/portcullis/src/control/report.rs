@@ -59,6 +59,9 @@ pub struct FunctionReport {
     /// Guest memory that the client has mapped for DMA; absent where there can be no client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dma: Option<DmaReport>,
+    /// What consumers have mapped of its regions, in this process and by its client.
+    #[serde(default)]
+    pub mappings: Vec<MappingLine>,
     /// How it interrupts; absent where there can be no client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupts: Option<InterruptReport>,
@@ -156,6 +159,29 @@ pub struct DmaReport {
     pub mappings: u64,
     /// Bytes of memory mapped.
     pub bytes: u64,
+}
+
+/// One mapping of a part of a region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappingLine {
+    /// Who has it.
+    pub owner: String,
+    /// Whether that is another process, which may have mapped it or not.
+    pub shared: bool,
+    /// Region: 0 to 5 are the BARs, 6 is the ROM, 9 and on are the device's own.
+    pub region: u32,
+    /// Offset in the region, in bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What it shows: `live`, `trapped`, `frozen` (all-ones) or `gone` (all-ones for ever).
+    pub state: String,
+    /// Page faults answered with memory; 0 for another process, whose faults are its own.
+    pub faults: u64,
+    /// How often it was taken away or hidden.
+    pub zaps: u64,
+    /// Whether an access waits for the function to be reachable.
+    pub waiting: bool,
 }
 
 /// Interrupts.
@@ -256,6 +282,24 @@ pub struct RegisterReport {
     /// What was written; absent for a read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<String>,
+}
+
+/// `portcullis freeze`, `thaw` and `revoke`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmissionChange {
+    /// `0000:01:00.0`.
+    pub address: String,
+    /// State of its gate now: `open`, `blocked`, `frozen`, `gone`.
+    pub state: String,
+    /// Whether this request changed it; a frozen function may be frozen again.
+    pub changed: bool,
+    /// Whether what its client has mapped shows that already; if not, it will.
+    pub mappings_followed: bool,
+    /// Accesses that had not ended at the deadline. They reach the device no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_inside: Vec<String>,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
 }
 
 /// One line of `portcullis event list`.

@@ -1,6 +1,9 @@
 //! One slot: its backing opened, its device built, its socket bound.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use assign::Assignment;
@@ -72,8 +75,10 @@ fn build(
             let built = nvme::build_with(&config.name, controller, backing, events, placed);
             Ok((built.map_err(|error| unfit(&error))?, size))
         }
-        DeviceConfig::EndpointTest(endpoint) => {
-            let built = endpoint::build_with(&config.name, endpoint, events, placed);
+        DeviceConfig::EndpointTest { endpoint, rom } => {
+            let mut endpoint = endpoint.clone();
+            endpoint.rom = rom.as_deref().map(|path| read_rom(config, path)).transpose()?;
+            let built = endpoint::build_with(&config.name, &endpoint, events, placed);
             Ok((built.map_err(|error| unfit(&error))?, 0))
         }
     }
@@ -89,6 +94,30 @@ fn open_backing(config: &BackingConfig) -> Result<(Backing, u64), BackingError> 
             Ok((backing, size))
         }
     }
+}
+
+/// The image of an expansion ROM.
+fn read_rom(config: &SlotConfig, path: &Path) -> Result<Arc<[u8]>, Diagnostic> {
+    let shown = path.display();
+    let unread = |error: std::io::Error| {
+        complaint(config, format!("the ROM {shown} cannot be read: {error}"), "check the path of `rom`")
+    };
+    // Opening a pipe would wait for whoever writes to it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unread)?;
+    if !file.metadata().map_err(unread)?.is_file() {
+        return Err(complaint(config, format!("the ROM {shown} is no regular file"), "name an image"));
+    }
+    // What it has, not what it is said to have: it may grow meanwhile.
+    let mut image = Vec::new();
+    file.take(endpoint::MAX_ROM + 1).read_to_end(&mut image).map_err(unread)?;
+    let size = image.len() as u64;
+    if size == 0 || size > endpoint::MAX_ROM {
+        let most = format_size(endpoint::MAX_ROM);
+        let has = if size == 0 { String::from("is empty") } else { format!("has more than {most}") };
+        let fix = format!("name an image of 1B to {most}");
+        return Err(complaint(config, format!("the ROM {shown} {has}"), fix));
+    }
+    Ok(image.into())
 }
 
 fn complaint(config: &SlotConfig, message: impl Into<String>, fix: impl Into<String>) -> Diagnostic {

@@ -231,7 +231,7 @@ impl DaemonOperator {
     }
 
     /// Notes in the history of a function what an operator did to it.
-    fn tell(&self, target: &Target<'_>, detail: String) {
+    pub(super) fn tell(&self, target: &Target<'_>, detail: String) {
         self.journal.event(target.node.function.name(), Event::Operator { detail });
     }
 }
@@ -276,7 +276,7 @@ fn access_refused(error: &AccessError) -> Refusal {
 }
 
 /// A refusal with the error number that an interface of the operating system would give.
-fn refuse(errno: Errno, error: &dyn std::fmt::Display) -> Refusal {
+pub(super) fn refuse(errno: Errno, error: &dyn std::fmt::Display) -> Refusal {
     let code = match errno {
         Errno::EAGAIN | Errno::EBUSY | Errno::ETIMEDOUT => RefusalCode::Busy,
         Errno::ENODEV => RefusalCode::Gone,
@@ -285,6 +285,6 @@ fn refuse(errno: Errno, error: &dyn std::fmt::Display) -> Refusal {
     Refusal::new(code, error.to_string()).with_errno(errno)
 }
 
-fn micros(start: Instant) -> u64 {
+pub(super) fn micros(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

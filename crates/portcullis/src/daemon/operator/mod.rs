@@ -3,8 +3,10 @@
 //! * this file: which function is meant, and who carries the request out;
 //! * `views`: what is told of functions and slots;
 //! * `changes`: resets, power, virtual functions, registers;
+//! * `admission`: freeze, thaw, revoke;
 //! * `guard`: register writes that would do half of what one of these does.
 
+mod admission;
 mod changes;
 mod guard;
 mod views;
@@ -95,6 +97,18 @@ impl Operator for DaemonOperator {
             Request::FunctionConfig { target, register } => {
                 let target = self.find(token, &target)?;
                 value(self.register(token, &target, &register)?)
+            }
+            Request::FunctionFreeze { target } => {
+                let target = self.find(token, &target)?;
+                value(self.freeze(token, &target)?)
+            }
+            Request::FunctionThaw { target } => {
+                let target = self.find(token, &target)?;
+                value(self.thaw(token, &target)?)
+            }
+            Request::FunctionRevoke { target } => {
+                let target = self.find(token, &target)?;
+                value(self.revoke(token, &target)?)
             }
             Request::SlotList {} => value(self.slots.iter().map(views::slot_summary).collect::<Vec<_>>()),
             Request::Locks {} => value(inspect::locks()),

@@ -33,6 +33,7 @@ impl DaemonOperator {
             config: config.and_then(|bytes| inspect::config(&bytes, function.config().bars())),
             gate: inspect::gate(&function.gate().status()),
             dma: target.slot.map(|slot| inspect::dma(token, &slot.assignment)),
+            mappings: inspect::mappings(function),
             interrupts: target.slot.map(|slot| inspect::interrupts(&slot.assignment)),
             device: function.device().describe(),
         }
@@ -94,7 +95,7 @@ pub(super) fn slot_summary(slot: &Slot) -> SlotSummary {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             ("file", Some(path.display().to_string()))
         }
-        DeviceConfig::EndpointTest(_) => ("none", None),
+        DeviceConfig::EndpointTest { .. } => ("none", None),
     };
     SlotSummary {
         slot: slot.config.name.clone(),
