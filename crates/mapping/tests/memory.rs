@@ -116,7 +116,7 @@ fn a_client_comes_sees_the_function_freeze_and_thaw_and_leaves_nothing() {
     for removed in [false, true] {
         let mut world = World::new();
         let (shared, client) = world.share();
-        assert_eq!(files(), 3, "the memory's, and one for the client in two places");
+        assert_eq!(files(), 4, "the memory's, ours of what is lent, and one for the client in two places");
         wait("the keeper, which names itself", || threads() == 1);
         client.write(8, 1);
         assert_eq!(world.read(8), 1);
