@@ -30,6 +30,23 @@ pub(super) fn flicker(slot: &Slot, _token: &mut ThreadToken) {
     slot.function.handle().thaw();
 }
 
+/// Freezes, while somebody else thaws; thaws at the end, for whoever still touches it.
+fn freezes(slot: &Slot, _token: &mut ThreadToken) {
+    for _ in 0..3 {
+        slot.function.handle().freeze();
+        thread::yield_now();
+    }
+    slot.function.handle().thaw();
+}
+
+/// Only thaws: it may be done before whoever froze has told anybody.
+fn thaws(slot: &Slot, _token: &mut ThreadToken) {
+    for _ in 0..3 {
+        slot.function.handle().thaw();
+        thread::yield_now();
+    }
+}
+
 /// Freezes the function while its memory is disabled: it is that still when the freeze has ended.
 fn disabled_freezer(slot: &Slot, token: &mut ThreadToken) {
     if slot.write(token, COMMAND, 0) {
@@ -91,6 +108,11 @@ fn a_disabled_function_is_disabled_still_after_a_freeze() {
 #[test]
 fn a_function_freezes_while_it_is_reset() {
     super::explore(&["value", "all-ones", "bus error"], &["nothing"], || _ = under(&[flicker, reset]));
+}
+
+#[test]
+fn one_freezes_and_another_thaws_before_anybody_was_told() {
+    super::explore(&["value", "all-ones"], &["bus error", "nothing"], || _ = under(&[freezes, thaws]));
 }
 
 #[test]
