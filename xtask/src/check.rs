@@ -15,14 +15,14 @@ fn stages() -> Vec<Stage> {
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
         // The README's test command, word for word.
-        stage("test", 240, "cargo", &["test", "--workspace"]),
+        stage("test", 420, "cargo", &["test", "--workspace"]),
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),
         stage("museum", 900, "cargo", &["xtask", "museum"]),
         stage("tsan", 240, "cargo", &["xtask", "tsan"]),
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
-        stage("release", 120, "cargo", &["build", "--release", "--workspace", "--locked"]),
+        stage("release", 150, "cargo", &["build", "--release", "--workspace", "--locked"]),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
         stage("guest", 630, "cargo", &["xtask", "guest"]),
     ]
