@@ -84,8 +84,9 @@ impl Mappings {
     pub fn map(&self, request: MapRequest) -> Result<Mapping, MapError> {
         let claim = self.claim_range(&request)?;
         request.memory.set_up()?;
+        let forgotten = self.0.list.lock().forgotten();
         let pages = kernel::open(&request.memory, request.offset, request.size)?;
-        self.list(request, pages, claim)
+        self.list(request, pages, forgotten, claim)
     }
 
     /// As [`Mappings::map`], with other pages than the kernel's: for a checker. The memory is not touched.
@@ -94,7 +95,8 @@ impl Mappings {
     /// As [`Mappings::map`].
     pub fn map_on(&self, request: MapRequest, pages: Arc<dyn Pages>) -> Result<Mapping, MapError> {
         let claim = self.claim_range(&request)?;
-        self.list(request, Some(pages), claim)
+        let forgotten = self.0.list.lock().forgotten();
+        self.list(request, Some(pages), forgotten, claim)
     }
 
     /// As [`Mappings::map`] where the system permits no page faults in user space: every access is a call. The memory
@@ -104,7 +106,8 @@ impl Mappings {
     /// As [`Mappings::map`].
     pub fn map_trapped(&self, request: MapRequest) -> Result<Mapping, MapError> {
         let claim = self.claim_range(&request)?;
-        self.list(request, None, claim)
+        let forgotten = self.0.list.lock().forgotten();
+        self.list(request, None, forgotten, claim)
     }
 
     /// Notes that another process is given the file of `memory`, to map `areas` of it.
@@ -205,11 +208,13 @@ impl Mappings {
         mapped.iter().map(|mapped| mapped.report()).chain(given).collect()
     }
 
-    /// Lists a mapping that has been claimed, and shows what the gate admits.
+    /// Lists a mapping that has been claimed, and shows what the gate admits. `forgotten` is from before `pages` mapped
+    /// the memory's file.
     fn list(
         &self,
         request: MapRequest,
         pages: Option<Arc<dyn Pages>>,
+        forgotten: u64,
         claim: Claim<'_>,
     ) -> Result<Mapping, MapError> {
         let MapRequest { owner, region, memory: _, offset, size, on_disabled, trap } = request;
@@ -221,9 +226,16 @@ impl Mappings {
         };
         let mapped = Arc::new(Mapped { owner, region, offset, size, shown });
         let subscription = self.subscribe();
-        let spare = self.0.list.lock().add_mapped(Arc::clone(&mapped), subscription);
+        let mut list = self.0.list.lock();
+        let spare = list.add_mapped(Arc::clone(&mapped), subscription);
+        // Another process has the memory, or has left it since: its file may have been exchanged before this was listed.
+        let is_exchanged = !list.given().is_empty() || list.forgotten() != forgotten;
+        drop(list);
         drop(spare);
         claim.keep();
+        if is_exchanged {
+            mapped.remap();
+        }
         // What has happened before the subscription.
         mapped.look();
         let mapping = Mapping::new(self.clone(), mapped);

@@ -186,10 +186,11 @@ fn a_window_on_memory_that_is_shared_as_well_is_mapped_anew_when_the_file_is_exc
     let token = &mut ThreadToken::at_thread_entry();
     let shared = function.share(&[DATA]).unwrap();
     let mapped = function.map(OnDisabled::Fail);
-    assert_eq!((mapped.touch(0), mapped.pages.covers()), (Found::Device, 0));
+    // Once already, for an exchange that may have been under way.
+    assert_eq!((mapped.touch(0), mapped.pages.covers()), (Found::Device, 1));
     drop(shared);
     function.settle(token);
-    assert_eq!((mapped.pages.present(), mapped.pages.covers()), (0, 1));
+    assert_eq!((mapped.pages.present(), mapped.pages.covers()), (0, 2));
     assert_eq!(mapped.touch(0), Found::Device);
 }
 
@@ -203,4 +204,53 @@ fn only_mappings_in_this_process_ask_for_a_zap() {
     function.mappings.zap(&held);
     drop((held, shared));
     function.settle(token);
+}
+
+/// Pages whose file is exchanged after it was mapped and before they are listed.
+struct Overtaken {
+    exchange: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    covers: std::sync::atomic::AtomicUsize,
+}
+
+impl mapping::Pages for Overtaken {
+    fn attach(&self, _: &std::sync::Arc<mapping::Window>) {
+        let exchange = self.exchange.lock().unwrap().take();
+        exchange.into_iter().for_each(|exchange| exchange());
+    }
+    fn populate(&self, _: u64) -> Result<(), mapping::PagesError> {
+        Ok(())
+    }
+    fn poison(&self, _: u64) {}
+    fn zap(&self) {}
+    fn cover(&self) {
+        self.covers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+    fn uncover(&self) -> Result<(), mapping::PagesError> {
+        Ok(())
+    }
+    fn wake(&self) {}
+    fn base(&self) -> Option<std::ptr::NonNull<u8>> {
+        None
+    }
+}
+
+#[test]
+fn a_file_that_is_exchanged_while_it_is_being_mapped_is_mapped_anew() {
+    for exchanged in [true, false] {
+        let function = Function::new();
+        let shared = exchanged.then(|| function.share(&[DATA]).unwrap());
+        let mappings = function.mappings.clone();
+        let exchange: Box<dyn FnOnce() + Send> = Box::new(move || {
+            drop(shared);
+            mappings.settle(&mut ThreadToken::at_thread_entry(), ahead()).unwrap();
+        });
+        let pages = std::sync::Arc::new(Overtaken {
+            exchange: std::sync::Mutex::new(Some(exchange)),
+            covers: std::sync::atomic::AtomicUsize::new(0),
+        });
+        let request = function.request(mapping::OnDisabled::Fail);
+        let mapped = function.mappings.map_on(request, pages.clone()).unwrap();
+        assert_eq!(pages.covers.load(std::sync::atomic::Ordering::SeqCst), usize::from(exchanged));
+        assert_eq!(mapped.report().state, MappingState::Live);
+    }
 }
