@@ -198,7 +198,8 @@ fn another_ones_data_is_not_overwritten_unasked() {
     let refused = lab.exercise("disk0", &["--size", "1MiB"]);
     assert_eq!(code(&refused), 5);
     assert!(stderr(&refused).contains("holds data at block 0") && stderr(&refused).contains("--overwrite"));
-    assert_eq!(code(&lab.exercise("disk0", &["--size", "1MiB", "--overwrite"])), 0);
+    let again = lab.exercise("disk0", &["--size", "1MiB", "--overwrite"]);
+    assert_eq!(code(&again), 0, "{}", stderr(&again));
     drop(daemon);
 }
 

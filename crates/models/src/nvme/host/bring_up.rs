@@ -28,9 +28,11 @@ impl Driver {
     pub fn start(token: &mut ThreadToken, client: Client, options: &Options) -> Result<Self, DriverError> {
         options.check()?;
         let mut registers = Registers::open(token, client)?;
+        disable(token, &mut registers)?;
         let layout = plan(&registers, options)?;
         let memory = SharedMemory::new(layout.length()).map_err(ClientError::Memory)?;
         registers.client.dma_map(token, layout::IOVA, &memory)?;
+        registers.master(token)?;
         let mapped = mapped_doorbells(token, &mut registers, layout.queues, options.doorbells)?;
         enable(token, &mut registers)?;
         let mut admin = Admin {
@@ -110,9 +112,14 @@ fn mappable(region: &Region) -> Vec<SparseArea> {
     region.areas.clone()
 }
 
-fn enable(token: &mut ThreadToken, registers: &mut Registers) -> Result<(), DriverError> {
+/// Before it is given any memory: a user that has left without a word left it running, and it would look for that one's
+/// queues, and complete what it finds, in the memory of this one.
+fn disable(token: &mut ThreadToken, registers: &mut Registers) -> Result<(), DriverError> {
     registers.configure(token, Configuration::default())?;
-    registers.wait_for(token, "become idle", |csts| !csts.rdy())?;
+    registers.wait_until_idle(token)
+}
+
+fn enable(token: &mut ThreadToken, registers: &mut Registers) -> Result<(), DriverError> {
     let size = ADMIN_ENTRIES - 1;
     let aqa = AdminQueueAttributes::default().with_asqs(size).with_acqs(size);
     registers.write_u32(token, AQA, aqa.0)?;

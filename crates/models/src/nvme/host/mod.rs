@@ -308,7 +308,7 @@ impl Driver {
         let complete = ShutdownStatus::Complete.bits();
         registers.wait_for(token, "shut down", |csts| csts.shst() == complete)?;
         registers.configure(token, Configuration::default())?;
-        registers.wait_for(token, "become idle", |csts| !csts.rdy())?;
+        registers.wait_until_idle(token)?;
         registers.close(token)?;
         registers.client.dma_unmap(token, layout::IOVA, self.layout.length() as u64)?;
         Ok(self.admin.registers.client)

@@ -24,7 +24,7 @@ pub(super) struct Registers {
 }
 
 impl Registers {
-    /// Checks that this is an NVMe controller, lets it reach memory, and reads CAP.
+    /// Checks that this is an NVMe controller, and reads CAP. It does not reach memory yet.
     pub(super) fn open(token: &mut ThreadToken, mut client: Client) -> Result<Self, DriverError> {
         let mut class = [0; 4];
         client.region_read(token, CONFIG, u64::from(config::CLASS_CODE), &mut class[..3])?;
@@ -32,9 +32,8 @@ impl Registers {
         if class != ClassCode::NVME.to_u24() {
             return Err(DriverError::NotNvme(class));
         }
-        let command = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
-        client.region_write(token, CONFIG, u64::from(config::COMMAND), &command.bits().to_le_bytes())?;
         let mut registers = Self { client, capabilities: Capabilities::default() };
+        registers.command(token, Command::empty())?;
         registers.capabilities = Capabilities(registers.read_u64(token, CAP)?);
         if registers.capabilities.0 == u64::MAX {
             return Err(DriverError::Fatal(u32::MAX));
@@ -42,9 +41,18 @@ impl Registers {
         Ok(registers)
     }
 
+    /// Lets the controller reach memory.
+    pub(super) fn master(&mut self, token: &mut ThreadToken) -> Result<(), ClientError> {
+        self.command(token, Command::BUS_MASTER)
+    }
+
     /// As [`Registers::open`] leaves it on the way out: no more memory for the device.
     pub(super) fn close(&mut self, token: &mut ThreadToken) -> Result<(), ClientError> {
-        let command = Command::MEMORY_SPACE | Command::INTERRUPT_DISABLE;
+        self.command(token, Command::empty())
+    }
+
+    fn command(&mut self, token: &mut ThreadToken, also: Command) -> Result<(), ClientError> {
+        let command = Command::MEMORY_SPACE | Command::INTERRUPT_DISABLE | also;
         self.client.region_write(token, CONFIG, u64::from(config::COMMAND), &command.bits().to_le_bytes())
     }
 
@@ -114,10 +122,29 @@ impl Registers {
         what: &'static str,
         reached: impl Fn(ControllerStatus) -> bool,
     ) -> Result<(), DriverError> {
+        self.wait(token, what, |registers, token| registers.check(token), reached)
+    }
+
+    /// As [`Registers::wait_for`], for a controller that was disabled: it may have been dead until then.
+    pub(super) fn wait_until_idle(&mut self, token: &mut ThreadToken) -> Result<(), DriverError> {
+        let look = |registers: &mut Self, token: &mut ThreadToken| match registers.check(token) {
+            Err(DriverError::Fatal(csts)) if csts != u32::MAX => Ok(ControllerStatus(csts)),
+            csts => csts,
+        };
+        self.wait(token, "become idle", look, |csts| !csts.rdy() && !csts.cfs())
+    }
+
+    fn wait(
+        &mut self,
+        token: &mut ThreadToken,
+        what: &'static str,
+        look: impl Fn(&mut Self, &mut ThreadToken) -> Result<ControllerStatus, DriverError>,
+        reached: impl Fn(ControllerStatus) -> bool,
+    ) -> Result<(), DriverError> {
         let limit_ms = u64::from(self.capabilities.to().max(1)) * CAP_TO_MS;
         let end = Instant::now() + Duration::from_millis(limit_ms);
         loop {
-            let csts = self.check(token)?;
+            let csts = look(self, token)?;
             if reached(csts) {
                 return Ok(());
             }

@@ -86,6 +86,22 @@ fn each_kind_of_doorbell_carries_verified_data() {
     }
 }
 
+/// Else it looks for the last user's queues in the next one's memory, and completes what it takes for commands there.
+#[test]
+fn a_controller_that_was_left_running_is_stopped_before_it_is_given_memory() {
+    let mut token = ThreadToken::at_thread_entry();
+    let lab = Lab::new(&Config::default());
+    let mut driver = lab.start(&mut token, &Options::default()).unwrap();
+    driver.check(&mut token).unwrap();
+    drop(driver);
+    // A driver that comes as far as its memory, and no further.
+    let error = lab.start(&mut token, &choice(DoorbellChoice::Mapped)).err();
+    assert!(matches!(error, Some(DriverError::NoSuchDoorbells(_))), "{error:?}");
+    let client = Client::connect(&mut token, lab.directory.path(), ClientOptions::default()).unwrap();
+    let mut registers = super::registers::Registers::open(&mut token, client).unwrap();
+    assert!(!registers.check(&mut token).unwrap().rdy());
+}
+
 #[test]
 fn doorbells_that_are_not_offered_are_refused_and_not_replaced() {
     let mut token = ThreadToken::at_thread_entry();
