@@ -10,6 +10,11 @@ impl Core {
     pub(crate) fn is_in(&self, only: Option<Epoch>) -> bool {
         only.is_none_or(|epoch| self.epoch == epoch)
     }
+
+    /// The epoch has ended, and no other device is in the gate's place yet.
+    pub(crate) fn was_last_in(&self, only: Option<Epoch>) -> bool {
+        self.gone && only == Some(self.epoch.previous())
+    }
 }
 
 impl Shared {

@@ -23,6 +23,17 @@ impl Gate {
         Gate(shared)
     }
 
+    /// An open gate for the next device in the same place: of the same name, in a later epoch, and with nothing in common with
+    /// this one, so that whatever somebody still does to this one concerns the last device alone (law 5). This one is to be
+    /// retired, by whoever owns it.
+    #[must_use]
+    pub fn successor(&self) -> Gate {
+        let epoch = self.0.core.lock().epoch.next();
+        let shared = Arc::new(Shared::in_epoch(self.0.name.clone(), epoch));
+        waits::register(&shared);
+        Gate(shared)
+    }
+
     /// The name given at the start.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -108,8 +119,8 @@ impl Gate {
         self.retire_in(None, token, deadline)
     }
 
-    /// As [`Gate::retire`], but only if the gate is in the epoch of `handle`: if that has ended, also if another device is
-    /// in its place by now, nothing happens.
+    /// As [`Gate::retire`], but only of the epoch of `handle`: if that has ended already it is only drained, and if another
+    /// device is in its place by now, nothing happens.
     pub fn retire_epoch_of(&self, handle: &Handle, token: &mut ThreadToken, deadline: Deadline) -> Retired {
         self.retire_in(Some(handle.epoch()), token, deadline)
     }
@@ -118,7 +129,7 @@ impl Gate {
         let shared = &*self.0;
         let _cancellable = cancel::at_gate(token, &self.0);
         let mut core = shared.core.lock();
-        if !core.is_in(only) {
+        if !(core.is_in(only) || core.was_last_in(only)) {
             return Retired::default();
         }
         core.retiring += 1;

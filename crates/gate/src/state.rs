@@ -204,7 +204,15 @@ impl Core {
 
 impl Shared {
     pub(crate) fn new(name: String) -> Shared {
-        let core = Core::new();
+        Shared::with(name, Core::new())
+    }
+
+    /// A gate whose first epoch is this one.
+    pub(crate) fn in_epoch(name: String, epoch: Epoch) -> Shared {
+        Shared::with(name, Core { epoch, ..Core::new() })
+    }
+
+    fn with(name: String, core: Core) -> Shared {
         Shared {
             word: Padded(AtomicU64::new(core.word().0)),
             counted: AtomicUsize::new(0),
