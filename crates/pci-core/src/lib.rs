@@ -37,8 +37,8 @@ pub use access::{ConfigAddress, ConfigStatus, Errno, Presence, Width};
 pub use config::{
     Af, BarIndex, BarKind, BarLayout, BusNumbers, CONFIG_SIZE, Capability, Change, ConfigEffects,
     ConfigSpace, ConfigSpaceBuilder, Express, ExtendedCapability, Identity, InterruptLayout, Layout,
-    LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, ResetKind, Slot, SrIov, SrIovLayout,
-    SrIovState, Vendor,
+    LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, ROUTING_MARKS, ResetKind, RoutingChanges,
+    RoutingMark, Slot, SrIov, SrIovLayout, SrIovState, Vendor,
 };
 pub use device::{Device, DeviceRegion, FIRST_DEVICE_REGION, Mappable, VirtualFunction};
 pub use dropped::Dropped;

@@ -6,14 +6,13 @@ mod support;
 
 use pci_core::{
     Af, BarKind, BusNumbers, Change, ConfigSpace, ConfigSpaceBuilder, Express, ExtendedCapability,
-    LayoutError, Pm, ResetKind, Slot, SrIov, config,
+    LayoutError, Pm, ResetKind, RoutingChanges, Slot, SrIov, config,
 };
 use pci_spec::bridge;
 use pci_spec::capability::express::{self, PortType, port};
 use pci_spec::capability::{af, id, pm};
 use pci_spec::extended::{self, acs, sr_iov};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use support::{bar, identity, read8, read16, read32};
 
 fn root_port() -> ConfigSpaceBuilder {
@@ -99,13 +98,16 @@ fn a_write_says_what_it_means_for_what_is_below() {
 #[test]
 fn every_change_of_the_routing_is_counted_whoever_makes_it() {
     let config = root_port().build().unwrap();
-    let count = Arc::new(AtomicU64::new(0));
-    assert!(config.count_routing_changes(count.clone()));
-    assert!(!config.count_routing_changes(Arc::default()), "the first counter stays");
+    let changes = Arc::new(RoutingChanges::default());
+    assert!(config.count_routing_changes(changes.mark(7)));
+    assert!(!config.count_routing_changes(changes.mark(8)), "the first mark stays");
     let counted = |what: &dyn Fn()| {
-        let before = count.load(Ordering::Acquire);
+        let before = changes.count();
         what();
-        count.load(Ordering::Acquire) - before
+        let count = changes.count() - before;
+        let marked = if count == 0 { vec![] } else { vec![7] };
+        assert_eq!(changes.take(), marked, "who has changed is known until it is asked for");
+        count
     };
     let write = |offset: u16, data: &[u8]| {
         let _ = config.write(offset, data);
@@ -118,6 +120,25 @@ fn every_change_of_the_routing_is_counted_whoever_makes_it() {
     assert_eq!(counted(&|| write(bridge::BRIDGE_CONTROL, &[0x41])), 0);
     assert_eq!(counted(&|| config.reset(ResetKind::DeviceReset)), 2, "numbers and bus reset");
     assert_eq!(counted(&|| config.reset(ResetKind::DeviceReset)), 0);
+}
+
+#[test]
+fn every_function_that_has_changed_is_named_once() {
+    let changes = Arc::new(RoutingChanges::default());
+    let numbers = [0, 63, 64, 4095, 4096 + 64];
+    let spaces = numbers.map(|number| {
+        let config = root_port().build().unwrap();
+        assert!(config.count_routing_changes(changes.mark(number)));
+        config
+    });
+    assert!(spaces[4].routing_mark().unwrap().is_of(&changes));
+    assert!(!spaces[4].routing_mark().unwrap().is_of(&Arc::default()));
+    for config in &spaces {
+        let _ = config.write(bridge::SECONDARY_BUS, &[1, 1]);
+    }
+    assert_eq!(changes.count(), 5);
+    assert_eq!(changes.take(), [0, 63, 64, 4095], "two share a mark");
+    assert_eq!(changes.take(), []);
 }
 
 #[test]

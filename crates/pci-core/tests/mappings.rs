@@ -442,6 +442,29 @@ fn vf_18_the_memory_of_a_virtual_function_needs_the_enable_of_all_of_them() {
 }
 
 #[test]
+fn nothing_gets_into_a_virtual_function_from_the_moment_at_which_its_physical_function_is_gone_hp_12() {
+    let token = &mut ThreadToken::at_thread_entry();
+    let physical =
+        Function::new("p", Gate::new("p"), Arc::new(physical().build().unwrap()), Arc::new(Told::default()));
+    let made = || {
+        let config = ConfigSpace::virtual_builder(identity()).bar(bar(0), BarKind::Memory64, 4096);
+        let config = Arc::new(config.build().unwrap());
+        Function::new("v", Gate::new("v"), config, Arc::new(Told::default())).depending_on(&physical)
+    };
+    let before = made();
+    physical.freeze("a fault");
+    assert!(before.handle().try_enter(token, AccessKind::Config).is_ok(), "frozen is not gone");
+    let _retired = physical.disconnect(token, patient());
+    for function in [before, made()] {
+        function.thaw();
+        assert!(function.handle().try_enter(token, AccessKind::Config).is_err());
+        let mut id = [0; 2];
+        let _all_ones = function.read_config(token, 0, &mut id, patient());
+        assert_eq!(id, [0xff; 2]);
+    }
+}
+
+#[test]
 fn two_writers_of_command_and_a_consumer_end_with_what_command_says() {
     // MM-I2, MM-I3: whatever the order of the writes, no page and no poison of a former state is left.
     const ROUNDS: u32 = 500;

@@ -258,7 +258,7 @@ fn vf_48_a_physical_function_with_virtual_functions_goes_to_no_d3() {
     let (bridge, physical) = (at(0, 1, 0), at(1, 0, 0));
     let world = Board::new()
         .bridge(bridge, PortType::RootPort, 1, 1)
-        .endpoint(physical, Pm { d1: true, ..Pm::default() })
+        .physical(physical, Pm { d1: true, ..Pm::default() })
         .virtual_function(at(1, 0, 1), physical)
         .build();
     let token = &mut ThreadToken::at_thread_entry();

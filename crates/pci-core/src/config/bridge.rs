@@ -6,10 +6,10 @@
 use super::ConfigSpace;
 use super::draft::Draft;
 use super::layout::{HeaderKind, Register};
+use super::routing::RoutingMark;
 use pci_spec::bridge;
 use pci_spec::capability::express::{self, port};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The bus numbers of a bridge; all 0 after a reset, when nothing below can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,17 +76,23 @@ impl ConfigSpace {
     }
 
     /// Has every change of what decides where accesses go (bus numbers, secondary bus reset, ARI forwarding, VF enable)
-    /// counted in `changes`, whoever makes it: a write or a reset. False if that was asked for before: the first counter
-    /// stays.
-    pub fn count_routing_changes(&self, changes: Arc<AtomicU64>) -> bool {
-        self.routing_changes.set(changes).is_ok()
+    /// counted and marked with `mark`, whoever makes it: a write or a reset. False if that was asked for before: the first
+    /// mark stays.
+    pub fn count_routing_changes(&self, mark: Arc<RoutingMark>) -> bool {
+        self.routing_mark.set(mark).is_ok()
+    }
+
+    /// By what the function is known where its changes are counted, if they are.
+    #[must_use]
+    pub fn routing_mark(&self) -> Option<&Arc<RoutingMark>> {
+        self.routing_mark.get()
     }
 
     pub(super) fn count_if_routing(&self, register: Register, old: u32, new: u32) {
         if (old ^ new) & routing_bits(register) != 0
-            && let Some(changes) = self.routing_changes.get()
+            && let Some(mark) = self.routing_mark.get()
         {
-            changes.fetch_add(1, Ordering::Release);
+            mark.note();
         }
     }
 }

@@ -26,6 +26,7 @@ mod extended;
 mod layout;
 mod power;
 mod reset;
+mod routing;
 mod sr_iov;
 mod virtual_function;
 mod walk;
@@ -40,6 +41,7 @@ pub use error::LayoutError;
 pub use extended::ExtendedCapability;
 pub use layout::{InterruptLayout, Layout, MsixLayout, SrIovLayout};
 pub use reset::ResetKind;
+pub use routing::{ROUTING_MARKS, RoutingChanges, RoutingMark};
 pub use sr_iov::{SrIov, SrIovState};
 pub use walk::{find_capability, find_extended};
 
@@ -47,7 +49,7 @@ use crate::power::DeviceState;
 use layout::HeaderKind;
 use pci_spec::capability::pm::PowerState;
 use pci_spec::{Command, EXTENDED_CONFIG_SPACE_SIZE, Status, config};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Size of a configuration space, in bytes.
@@ -71,7 +73,7 @@ pub struct ConfigSpace {
     /// The power state that no register tells of: [`power::AS_REGISTER`], or the [`DeviceState`].
     noted: AtomicU8,
     /// See [`ConfigSpace::count_routing_changes`].
-    routing_changes: OnceLock<Arc<AtomicU64>>,
+    routing_mark: OnceLock<Arc<RoutingMark>>,
     /// Of a virtual function: the space of its physical function, which holds its memory enable.
     physical: OnceLock<Arc<ConfigSpace>>,
 }
@@ -105,7 +107,7 @@ impl ConfigSpace {
             values,
             powered: AtomicBool::new(true),
             noted: AtomicU8::new(power::AS_REGISTER),
-            routing_changes: OnceLock::new(),
+            routing_mark: OnceLock::new(),
             physical: OnceLock::new(),
         }
     }

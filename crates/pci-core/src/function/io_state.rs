@@ -49,7 +49,7 @@ impl Function {
     }
 
     /// Gives the function up: from now on nothing reaches it, in this state or any other. Then waits to the deadline for
-    /// what is inside, and answers what still was. Nothing happens if it was given up before.
+    /// what is inside, and answers what still was. If it was given up before, there is only the waiting.
     pub fn disconnect(&self, token: &mut ThreadToken, deadline: Deadline) -> Retired {
         self.gate.retire_epoch_of(&self.handle, token, deadline)
     }

@@ -13,6 +13,7 @@ mod inside;
 mod internal;
 mod intx;
 mod io_state;
+mod leaves_with;
 mod mappings;
 mod pending;
 mod power;
@@ -36,6 +37,7 @@ use claims::Claims;
 use express::ExpressPlace;
 use gate::lock::Lock;
 use gate::{AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, ThreadToken, Until};
+use leaves_with::LeavesWith;
 use mapping::{MappingLimits, Mappings};
 use registers::{Route, Writes};
 use std::sync::{Arc, OnceLock};
@@ -63,6 +65,8 @@ pub struct Function {
     express: OnceLock<ExpressPlace>,
     claims: Claims,
     intx_masking_broken: bool,
+    /// Of a virtual function.
+    leaves_with: Option<LeavesWith>,
 }
 
 impl Function {
@@ -93,14 +97,17 @@ impl Function {
             express: OnceLock::new(),
             claims: Claims::default(),
             intx_masking_broken: false,
+            leaves_with: None,
         }
     }
 
-    /// Makes this a virtual function of `physical`: its memory is decoded only while `physical` says so too (VF-18).
+    /// Makes this a virtual function of `physical`: its memory is decoded only while `physical` says so too (VF-18), and from the
+    /// moment at which `physical` is gone nothing gets in any more, until it is retired in its turn (HP-12).
     #[must_use]
     pub fn depending_on(self, physical: &Function) -> Function {
         let _one_physical_function_in_its_life = self.config.depend_on(physical.config.clone());
-        self
+        let leaves_with = LeavesWith::new(&physical.handle, &self.handle);
+        Function { leaves_with: Some(leaves_with), ..self }
     }
 
     /// Has `observer` told of resets, power changes and freezes.

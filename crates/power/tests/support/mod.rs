@@ -8,7 +8,8 @@ use gate::{Deadline, Gate, Gone, Pass, Quiesced, ThreadToken};
 use pci_core::mechanism::{BusRange, ConfigOps, HostBridge};
 use pci_core::{
     BarIndex, BarKind, Change, ConfigAddress, ConfigEffects, ConfigSpace, ConfigStatus, Device, Express,
-    Function, FunctionEvent, Identity, Observer, Pm, ResetKind, StaysClosed, Time, Width,
+    ExtendedCapability, Function, FunctionEvent, Identity, Observer, Pm, ResetKind, SrIov, StaysClosed, Time,
+    Width,
 };
 use pci_spec::capability::express::PortType;
 use pci_spec::{Bdf, ClassCode};
@@ -180,6 +181,15 @@ impl Board {
         let builder = ConfigSpace::builder(identity).bar(bar0(), BarKind::Memory64, 16 << 10);
         let builder = builder.capability(pm).capability(Express::default());
         self.add(address, builder.build().unwrap(), NodeKind::Endpoint);
+        self
+    }
+
+    /// An endpoint with room for virtual functions.
+    pub(crate) fn physical(&mut self, address: Bdf, pm: Pm) -> &mut Board {
+        let identity = Identity::new(0x1b36, 0x0010, ClassCode::NVME);
+        let builder = ConfigSpace::builder(identity).capability(pm).capability(Express::default());
+        let vfs = ExtendedCapability::SrIov(SrIov::new(4, 0x0011));
+        self.add(address, builder.extended_capability(vfs).build().unwrap(), NodeKind::Endpoint);
         self
     }
 
