@@ -18,6 +18,18 @@ pub enum TopologyError {
     /// There is no such function.
     #[error("{0}: no such function")]
     NoFunction(Bdf),
+    /// There is nothing below it.
+    #[error("{0}: the function is no bridge")]
+    NoBridge(Bdf),
+    /// It got no bus numbers.
+    #[error("{0}: the bridge has no bus numbers; scan the whole segment")]
+    NoBus(Bdf),
+    /// A link has no device numbers but 0.
+    #[error("{0} has a link below; scan what is below the bridge")]
+    Link(Bdf),
+    /// There is no such device number.
+    #[error("{0} is no device number")]
+    NoDevice(u8),
     /// Others were changing the topology up to the deadline.
     #[error("the topology is being changed by somebody else: {0}")]
     Contended(#[source] CloseError),
@@ -34,6 +46,8 @@ impl TopologyError {
             TopologyError::NoSegment(_) | TopologyError::NoFunction(_) | TopologyError::Ended(_) => {
                 Errno::ENODEV
             }
+            TopologyError::NoBridge(_) | TopologyError::Link(_) | TopologyError::NoDevice(_) => Errno::EINVAL,
+            TopologyError::NoBus(_) => Errno::ENOSPC,
             TopologyError::SegmentExists(_) => Errno::EEXIST,
             TopologyError::Contended(_) => Errno::EAGAIN,
         }

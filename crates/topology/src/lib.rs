@@ -10,9 +10,9 @@
 //!
 //! # Concurrency
 //! A change is worked out first and published last, in one step. Who publishes has the topology's turn, a gate that is
-//! held for that moment and under which no other turn is waited for; a scan has the turn of its segment, and a change of
-//! virtual functions the gate of the physical function. So segments, and functions in one, never wait for each other, and
-//! no lock is held over any of it.
+//! held for that moment and under which no other turn is waited for; a scan has a claim to the part that it looks at, and a
+//! change of virtual functions the gate of the physical function. So segments, slots and functions never wait for each
+//! other, and no lock is held over any of it: the one there is ([`ranks`]) is a leaf, for claims and addresses.
 
 // Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -20,7 +20,12 @@
 pub mod enumerate;
 mod error;
 pub mod fabric;
+mod merge;
 mod radix;
+pub mod ranks;
+mod rescan;
+mod scans;
+mod scope;
 mod segment;
 mod snapshot;
 mod sr_iov;

@@ -1,8 +1,8 @@
 //! A segment: a host bridge, who knows the functions behind it, and the addresses they were given.
 
-use crate::enumerate::{Assignments, Functions, Windows};
+use crate::enumerate::{Functions, Reserve, Windows};
 use crate::fabric::Fabric;
-use gate::{Gate, GateCell};
+use crate::scans::Scans;
 use pci_core::mechanism::HostBridge;
 use std::sync::Arc;
 
@@ -11,19 +11,23 @@ pub struct Segment {
     pub(crate) bridge: Arc<HostBridge>,
     pub(crate) functions: Arc<dyn Functions>,
     pub(crate) windows: Windows,
-    /// Who scans has this gate closed; no access passes it. Retired with the segment, which ends a scan.
-    pub(crate) turn: Gate,
-    /// What scans have given out.
-    pub(crate) assigned: GateCell<Assignments>,
+    pub(crate) reserve: Reserve,
+    /// Who scans what, and what scans have given out. Ended with the segment.
+    pub(crate) scans: Scans,
 }
 
 impl Segment {
     /// The segment behind `bridge`, whose functions `functions` knows.
     #[must_use]
     pub fn new(bridge: Arc<HostBridge>, functions: Arc<dyn Functions>, windows: Windows) -> Segment {
-        let turn = Gate::new(format!("segment {:04x}: scan", bridge.segment()));
-        let assigned = GateCell::new(&turn, Assignments::default());
-        Segment { bridge, functions, windows, turn, assigned }
+        let scans = Scans::new(bridge.segment());
+        Segment { bridge, functions, windows, reserve: Reserve::default(), scans }
+    }
+
+    /// Gives bridges whose devices come and go another reserve than the default.
+    #[must_use]
+    pub fn reserving(self, reserve: Reserve) -> Segment {
+        Segment { reserve, ..self }
     }
 
     /// A segment of emulated hardware, reached through memory-mapped configuration space.

@@ -5,7 +5,9 @@
 
 use crate::radix::Radix;
 use pci_core::Function;
+use pci_core::mechanism::BusRange;
 use pci_spec::Bdf;
+use pci_spec::extended::sr_iov;
 use std::sync::Arc;
 
 /// A function at its place.
@@ -122,6 +124,11 @@ impl Snapshot {
         self.nodes.range(first, first | 0xff)
     }
 
+    /// The functions on a range of buses, in ascending order.
+    pub(crate) fn buses(&self, segment: u16, buses: BusRange) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.range(bus_key(segment, buses.first), bus_key(segment, buses.last) | 0xff)
+    }
+
     /// The functions of one segment, in ascending order.
     pub fn segment(&self, segment: u16) -> impl Iterator<Item = &Arc<Node>> {
         let first = u32::from(segment) << 16;
@@ -145,12 +152,13 @@ impl Snapshot {
     /// The virtual functions of a function, in ascending order.
     #[must_use]
     pub fn virtual_functions(&self, physical: Bdf) -> Vec<Arc<Node>> {
-        // They follow their physical function, and do not leave the buses below the bridge above it.
-        let last = match self.parent(physical).map(|bridge| bridge.kind) {
-            Some(NodeKind::Bridge { subordinate, .. }) => subordinate,
-            _ => u8::MAX,
-        };
-        let range = self.nodes.range(key(physical), bus_key(physical.segment(), last) | 0xff);
+        // They follow their physical function, no further than the last that it can have.
+        let sr_iov = self.function(physical).and_then(|node| node.function.config().sr_iov_layout());
+        let Some(layout) = sr_iov else { return Vec::new() };
+        let index = layout.total_vfs.saturating_sub(1);
+        let last = sr_iov::routing_id(physical.routing_id(), layout.first_offset, layout.stride, index);
+        let last = Bdf::from_routing_id(physical.segment(), last.unwrap_or(u16::MAX));
+        let range = self.nodes.range(key(physical), key(last));
         range.filter(|node| node.kind == (NodeKind::Virtual { physical })).cloned().collect()
     }
 

@@ -1,77 +1,38 @@
 //! Gives out addresses: from the bottom up how much each bridge needs, from the top down where.
 //!
 //! What has its place keeps it. What has none is placed in the gaps of the window above, the largest alignment first. A
-//! bridge below which nothing has a place has no window to keep: it gets one as large as what is below it needs.
+//! bridge below which nothing has a place gets a window as large as what is below it needs; one whose devices come and go
+//! gets more, if that leaves room for everybody else, and keeps it while it is empty.
+//!
+//! This is a plan on what is known: no register is touched. Carrying it out is another step ([`program`](super::program)).
 
-use super::access::Access;
-use super::resources::Want;
-use super::space::{Free, Range, Space, Windows};
-use super::{Found, Problem};
-use pci_core::Width;
-use pci_spec::{Bdf, Command, bridge, config};
-use std::collections::BTreeMap;
+use super::assigned::{Assigned, Assignments};
+use super::program::Write;
+use super::space::{Free, Range, Reserve, Space};
+use super::{Found, FoundBridge, Problem};
+use pci_spec::Bdf;
 
-/// The addresses that functions and bridges of one segment were given.
-#[derive(Debug, Default)]
-pub(crate) struct Assignments(BTreeMap<Bdf, Assigned>);
-
-#[derive(Debug, Default)]
-struct Assigned {
-    bars: Vec<(Want, Option<Range>)>,
-    /// Of a bridge, in the order of [`Space::ALL`].
-    windows: [Option<Range>; 3],
-}
-
-impl Assignments {
-    /// Forgets functions that are not there any more, or are not the same.
-    pub(super) fn keep(&mut self, found: &[Found], is_known: impl Fn(Bdf) -> bool) {
-        let mut there = BTreeMap::new();
-        let mut left: Vec<&Found> = found.iter().collect();
-        while let Some(found) = left.pop() {
-            if let Some(assigned) = self.0.remove(&found.at).filter(|_| is_known(found.at)) {
-                there.insert(found.at, assigned);
-            }
-            left.extend(found.bridge.iter().flat_map(|bridge| &bridge.below));
-        }
-        self.0 = there;
-    }
-
-    pub(super) fn has(&self, at: Bdf) -> bool {
-        self.0.contains_key(&at)
-    }
-}
-
-/// Gives addresses to what has none, and writes them and the bridges' windows.
-pub(super) fn allocate(
-    access: &Access<'_>,
-    windows: &Windows,
-    found: &[Found],
-    wanted: BTreeMap<Bdf, Vec<Want>>,
-    assigned: &mut Assignments,
-    problems: &mut Vec<Problem>,
-) {
-    for (at, wants) in wanted {
-        let bars = wants.into_iter().map(|want| (want, None)).collect();
-        assigned.0.insert(at, Assigned { bars, windows: [None; 3] });
-    }
-    let mut allocation = Allocation { access, assigned, problems };
-    let all = Space::ALL.map(|space| Some(windows.get(space)));
-    allocation.bus(found, all);
-}
-
-struct Allocation<'a, 'b> {
-    access: &'a Access<'b>,
-    assigned: &'a mut Assignments,
-    problems: &'a mut Vec<Problem>,
+/// A plan in the making.
+pub(super) struct Allocation<'a> {
+    /// Of what is scanned.
+    pub(super) assigned: &'a mut Assignments,
+    pub(super) reserve: &'a Reserve,
+    pub(super) problems: Vec<Problem>,
+    pub(super) writes: Vec<Write>,
 }
 
 /// What is to be placed on a bus.
 struct Item {
     at: Bdf,
     what: What,
+    /// 0 for a window that is wanted in reserve only.
+    needed: u64,
+    /// Bytes, the reserve included.
     size: u64,
     align: u64,
     range: Option<Range>,
+    /// A function has an address in the range.
+    used: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -81,113 +42,127 @@ enum What {
     Window,
 }
 
-impl Allocation<'_, '_> {
-    /// Places everything on a bus within the windows above it, then what is below.
-    fn bus(&mut self, found: &[Found], windows: [Option<Range>; 3]) {
+impl Allocation<'_> {
+    /// Places everything on a bus within the windows above it, but not in what `others` on that bus have; then what is
+    /// below.
+    pub(super) fn bus(&mut self, found: &[Found], windows: [Option<Range>; 3]) {
+        self.on_bus(found, windows, &[]);
+        self.below(found);
+    }
+
+    /// Places what is on the bus itself.
+    pub(super) fn on_bus(&mut self, found: &[Found], windows: [Option<Range>; 3], others: &[(Space, Range)]) {
         for (space, window) in Space::ALL.into_iter().zip(windows) {
             let mut free = Free::new(window);
-            let mut items = self.items(found, space);
-            for item in &mut items {
-                item.range = item.range.filter(|range| free.take(*range));
+            for (_, taken) in others.iter().filter(|(other, _)| *other == space) {
+                free.cut(*taken);
             }
-            items.sort_by_key(|item| std::cmp::Reverse((item.align, item.size)));
-            for mut item in items {
-                if item.range.is_none() {
-                    item.range = free.allocate(item.size, item.align);
-                    if item.range.is_none() {
-                        self.problems.push(Problem::NoSpace { at: item.at, space, size: item.size });
-                    }
-                    self.place(&item, space);
-                }
+            // First with everybody's reserve; without if somebody would have to go without what it needs.
+            let generous = self.place_all(found, space, free.clone(), true);
+            let items = match generous {
+                Ok(items) => items,
+                Err(_) => self.place_all(found, space, free, false).unwrap_or_else(|items| items),
+            };
+            for found in found.iter().filter(|found| found.bridge.is_some()) {
+                self.assigned.set_window(found.at, space, None);
+            }
+            for item in items {
+                self.note(&item, space);
             }
         }
+    }
+
+    /// What is below the bridges among what was found.
+    pub(super) fn below(&mut self, found: &[Found]) {
         for found in found {
             if let Some(bridge) = &found.bridge {
-                let windows = self.assigned.0.get(&found.at).map_or([None; 3], |assigned| assigned.windows);
-                self.program_bridge(found.at, windows);
+                let windows = self.assigned.windows(found.at);
+                self.writes.push(Write::Windows { at: found.at, windows });
                 self.bus(&bridge.below, windows);
             }
         }
     }
 
+    /// The items of one space with their places; an error if one that needs a place has none.
+    fn place_all(
+        &self,
+        found: &[Found],
+        space: Space,
+        mut free: Free,
+        reserve: bool,
+    ) -> Result<Vec<Item>, Vec<Item>> {
+        let mut items = self.items(found, space, reserve);
+        for item in &mut items {
+            item.range = item.range.filter(|range| free.take(*range));
+        }
+        items.sort_by_key(|item| std::cmp::Reverse((item.align, item.size)));
+        for item in items.iter_mut().filter(|item| item.range.is_none()) {
+            item.range = free.allocate(item.size, item.align);
+        }
+        let lacking = items.iter().any(|item| item.range.is_none() && item.needed > 0);
+        if lacking { Err(items) } else { Ok(items) }
+    }
+
     /// What of one space is on a bus, with the places it has.
-    fn items(&self, found: &[Found], space: Space) -> Vec<Item> {
+    fn items(&self, found: &[Found], space: Space, reserve: bool) -> Vec<Item> {
         let mut items = Vec::new();
         for found in found {
             let at = found.at;
-            let Some(assigned) = self.assigned.0.get(&at) else { continue };
+            let Some(assigned) = self.assigned.get(at) else { continue };
             for (index, (want, range)) in assigned.bars.iter().enumerate() {
                 if want.space() == space {
-                    let (size, align) = (want.size, want.align);
-                    items.push(Item { at, what: What::Bar(index), size, align, range: *range });
+                    let (size, align, range, used) = (want.size, want.align, *range, range.is_some());
+                    items.push(Item { at, what: What::Bar(index), needed: size, size, align, range, used });
                 }
             }
-            let Some(bridge) = &found.bridge else { continue };
-            let below = self.items(&bridge.below, space);
-            let kept = assigned.window(space).filter(|_| below.iter().any(|item| item.range.is_some()));
-            if let Some(range) = kept {
-                let size = range.last - range.base + 1;
-                items.push(Item { at, what: What::Window, size, align: 1, range: kept });
-            } else if let Some((size, align)) = demand(&below, space) {
-                items.push(Item { at, what: What::Window, size, align, range: None });
-            }
+            items.extend(
+                found.bridge.as_ref().and_then(|bridge| self.window(at, bridge, assigned, space, reserve)),
+            );
         }
         items
     }
 
-    /// Notes and writes the place of an item.
-    fn place(&mut self, item: &Item, space: Space) {
-        let Some(assigned) = self.assigned.0.get_mut(&item.at) else { return };
+    /// The window of a bridge: the one that it has if somebody below has a place in it, or nobody there needs more.
+    fn window(
+        &self,
+        at: Bdf,
+        bridge: &FoundBridge,
+        assigned: &Assigned,
+        space: Space,
+        reserve: bool,
+    ) -> Option<Item> {
+        let below = self.items(&bridge.below, space, reserve);
+        let extra = if reserve && bridge.reserves { self.reserve.get(space) } else { 0 };
+        let needs_place = below.iter().any(|item| item.needed > 0);
+        let (least, align) = demand(&below, space).unwrap_or((0, space.granularity()));
+        let size = least.max(extra);
+        let needed = if needs_place { least } else { 0 };
+        let item = Item { at, what: What::Window, needed, size, align, range: None, used: false };
+        let has = assigned.window(space);
+        if let Some(range) = has.filter(|_| below.iter().any(|item| item.used)) {
+            let size = range.size();
+            return Some(Item { needed: size, size, align: 1, range: has, used: true, ..item });
+        }
+        let kept = has.filter(|range| extra > 0 && range.size() >= size);
+        let size = kept.map_or(size, Range::size);
+        (size > 0).then_some(Item { size, range: kept, ..item })
+    }
+
+    /// Notes the place of an item, and what is to be written for it.
+    fn note(&mut self, item: &Item, space: Space) {
+        if item.range.is_none() && item.needed > 0 {
+            self.problems.push(Problem::NoSpace { at: item.at, space, size: item.needed });
+        }
         match item.what {
-            What::Window => assigned.set_window(space, item.range),
+            What::Window => self.assigned.set_window(item.at, space, item.range),
             What::Bar(index) => {
-                let Some((want, place)) = assigned.bars.get_mut(index) else { return };
-                *place = item.range;
-                let (want, base) = (*want, item.range.map_or(0, |range| range.base));
-                let [a, b, c, d, e, f, g, h] = base.to_le_bytes();
-                let (low, high) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-                self.access.write(item.at, want.register, Width::Dword, low);
-                if want.kind.registers() == 2 {
-                    self.access.write(item.at, want.register + 4, Width::Dword, high);
+                let Some((want, place)) = self.assigned.bar_mut(item.at, index) else { return };
+                if place.is_none() || *place != item.range {
+                    *place = item.range;
+                    let base = item.range.map_or(0, |range| range.base);
+                    self.writes.push(Write::Bar { at: item.at, want: *want, base });
                 }
             }
-        }
-    }
-
-    /// Writes a bridge's windows, and lets it forward.
-    fn program_bridge(&self, at: Bdf, [io, memory, memory64]: [Option<Range>; 3]) {
-        // A window whose limit lies below its base is off.
-        const OFF: Range = Range { base: u64::MAX, last: 0 };
-        let (io, memory, memory64) = (io.unwrap_or(OFF), memory.unwrap_or(OFF), memory64.unwrap_or(OFF));
-        let byte = |address: u64| u32::from(address.to_le_bytes()[1] & bridge::IO_RW);
-        let half = |address: u64| {
-            let [_, _, low, high, ..] = address.to_le_bytes();
-            u32::from(u16::from_le_bytes([low, high]) & bridge::MEMORY_RW)
-        };
-        let upper = |address: u64| {
-            let [.., a, b, c, d] = address.to_le_bytes();
-            u32::from_le_bytes([a, b, c, d])
-        };
-        self.access.write(at, bridge::IO_BASE, Width::Word, byte(io.base) | byte(io.last) << 8);
-        let both = |range: Range| half(range.base) | half(range.last) << 16;
-        self.access.write(at, bridge::MEMORY_BASE, Width::Dword, both(memory));
-        self.access.write(at, bridge::PREFETCHABLE_BASE, Width::Dword, both(memory64));
-        self.access.write(at, bridge::PREFETCHABLE_BASE_UPPER, Width::Dword, upper(memory64.base));
-        self.access.write(at, bridge::PREFETCHABLE_LIMIT_UPPER, Width::Dword, upper(memory64.last));
-        let forward = Command::MEMORY_SPACE | Command::IO_SPACE | Command::BUS_MASTER;
-        let command = self.access.read(at, config::COMMAND, Width::Word);
-        self.access.write(at, config::COMMAND, Width::Word, command | u32::from(forward.bits()));
-    }
-}
-
-impl Assigned {
-    fn window(&self, space: Space) -> Option<Range> {
-        *self.windows.get(space as usize)?
-    }
-
-    fn set_window(&mut self, space: Space, range: Option<Range>) {
-        if let Some(window) = self.windows.get_mut(space as usize) {
-            *window = range;
         }
     }
 }

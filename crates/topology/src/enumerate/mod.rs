@@ -7,25 +7,30 @@
 //!
 //! Whatever goes wrong concerns one function and is a [`Problem`] in the result: the rest is found all the same.
 //!
-//! What it does **not** do: it switches no function on (whoever drives it does that), reserves no bus numbers or addresses
-//! for what may be plugged in later, and moves nothing that has its place.
+//! A part of a segment is scanned by itself: all that is below one bridge, within the buses and windows that it has, or
+//! one device beside others. So that there is room, bridges whose devices come and go get a [`Reserve`].
 //!
-//! Concurrency: none of its own. One scan of a segment at a time, under the segment's turn; accesses to the functions go
-//! on meanwhile.
+//! What it does **not** do: it switches no function on (whoever drives it does that), and moves nothing that has its place.
+//!
+//! Concurrency: none of its own. Scans have claims to their parts (`scans`); accesses to the functions go on meanwhile.
 
 mod access;
 mod allocate;
+mod assigned;
+mod program;
 mod resources;
 mod scan;
 mod space;
 
-pub(crate) use allocate::Assignments;
-pub use space::{Range, Space, Windows};
+pub(crate) use assigned::Assignments;
+pub use space::{Range, Reserve, Space, Windows};
 
+use crate::scans::Claim;
 use access::Access;
+use allocate::Allocation;
 use gate::ThreadToken;
-use pci_core::mechanism::HostBridge;
-use pci_core::{Function, StaysClosed, Time};
+use pci_core::mechanism::{BusRange, HostBridge};
+use pci_core::{Function, Time};
 use pci_spec::Bdf;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -82,6 +87,26 @@ pub enum Problem {
         /// Bytes that are missing.
         size: u64,
     },
+    /// What is in a slot needs more than the bridge above has for it.
+    #[error(
+        "{at}: needs {size:#x} bytes of {space}, and the slot below {bridge} has {window:#x}; enlarge the reserve of the \
+         segment, or scan the whole segment with nothing else below that bridge"
+    )]
+    BeyondReserve {
+        /// The function.
+        at: Bdf,
+        /// The bridge above.
+        bridge: Bdf,
+        /// The address space.
+        space: Space,
+        /// Bytes that are needed.
+        size: u64,
+        /// Bytes of the bridge's window.
+        window: u64,
+    },
+    /// The bridge does not lead to the buses that the picture shows: it was reset, or is gone.
+    #[error("{0}: the bridge does not lead to its buses now; restore it or scan the whole segment")]
+    NotRouted(Bdf),
     /// What consumers have mapped was not taken away in time after its memory was switched off to size it; see
     /// [`pci_core::AccessError::StillMapped`].
     #[error("{0}: what is mapped of it was not taken away in time")]
@@ -97,6 +122,19 @@ pub(crate) struct Found {
     pub(crate) at: Bdf,
     /// What is below, if it is a bridge.
     pub(crate) bridge: Option<FoundBridge>,
+    /// The last bus of virtual functions, if that is not the function's own.
+    pub(crate) reach: Option<u8>,
+}
+
+impl Found {
+    /// The buses that it takes up besides its own.
+    fn buses(&self) -> Option<BusRange> {
+        match &self.bridge {
+            Some(bridge) => Some(BusRange { first: bridge.secondary, last: bridge.subordinate }),
+            None => Some(BusRange { first: self.at.bus().checked_add(1)?, last: self.reach? }),
+        }
+        .filter(|buses| buses.first > self.at.bus())
+    }
 }
 
 /// The buses below a bridge that was found.
@@ -106,15 +144,42 @@ pub(crate) struct FoundBridge {
     pub(crate) secondary: u8,
     pub(crate) subordinate: u8,
     pub(crate) hot_plug: bool,
+    /// Devices below come and go.
+    pub(crate) reserves: bool,
     pub(crate) below: Vec<Found>,
+}
+
+/// What of a segment is scanned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// Everything behind the host bridge.
+    All,
+    /// What is below a bridge, which has these bus numbers.
+    Below {
+        /// The bridge.
+        bridge: Bdf,
+        /// The buses that it leads to.
+        buses: BusRange,
+    },
+    /// One device of a bus that is no link.
+    Device {
+        /// The bus.
+        bus: u8,
+        /// The device number.
+        device: u8,
+        /// The bridge above; `None` on the root bus.
+        above: Option<Bdf>,
+    },
 }
 
 /// What a scan has to know.
 pub(crate) struct Request<'a> {
     pub(crate) bridge: &'a HostBridge,
     pub(crate) windows: &'a Windows,
+    pub(crate) reserve: &'a Reserve,
     pub(crate) time: &'a dyn Time,
-    pub(crate) turn: &'a dyn StaysClosed,
+    pub(crate) claim: &'a Claim<'a>,
+    pub(crate) part: Part,
 }
 
 /// What a scan has found.
@@ -125,21 +190,65 @@ pub(crate) struct Outcome {
     pub(crate) redecoded: BTreeSet<Bdf>,
 }
 
-/// Scans all buses behind a host bridge. `assigned` has the addresses given so far and gets the new ones; `is_known` says
-/// which functions are the same as then. `None` if the scan was ended by retiring its turn.
+/// Scans a part of what is behind a host bridge. The claim has the addresses given so far and gets the new ones; `is_known`
+/// says which functions are the same as then. `None` if the scan was ended by retiring its claim.
 pub(crate) fn scan(
     token: &mut ThreadToken,
     request: &Request<'_>,
-    assigned: &mut Assignments,
     is_known: impl Fn(Bdf) -> bool,
 ) -> Option<Outcome> {
-    let Request { bridge, windows, time, turn } = *request;
-    let mut access = Access { bridge, token, time, turn, redecoded: RefCell::default() };
-    let mut scan = scan::Scan::new(&mut access);
-    let found = scan.root()?;
+    let Request { bridge, reserve, time, claim, part, .. } = *request;
+    let mut access = Access { bridge, token, time, turn: &claim.turn, redecoded: RefCell::default() };
+    let mut scan = scan::Scan::new(&mut access, reserve.buses);
+    let found = match part {
+        Part::All => scan.root(),
+        Part::Below { bridge, buses } => scan.subtree(bridge, buses),
+        Part::Device { bus, device, .. } => scan.device(bus, device, &claim.area.buses, claim.spare),
+    }?;
     let mut problems = scan.problems;
+    let mut assigned = claim.assigned();
     assigned.keep(&found, is_known);
-    let wanted = resources::wanted(&access, &found, assigned);
-    allocate::allocate(&access, windows, &found, wanted, assigned, &mut problems);
+    let wanted = resources::wanted(&access, &found, &assigned);
+    assigned.add(wanted);
+    assigned.number(&found);
+    let mut allocation =
+        Allocation { assigned: &mut assigned, reserve, problems: Vec::new(), writes: Vec::new() };
+    place(&mut allocation, request, &found);
+    let Allocation { problems: without_place, writes, .. } = allocation;
+    problems.extend(without_place);
+    for write in writes {
+        write.carry_out(&access);
+    }
+    claim.keep(assigned);
     Some(Outcome { found, problems, redecoded: access.redecoded.into_inner() })
+}
+
+/// Gives addresses to what has none.
+fn place(allocation: &mut Allocation<'_>, request: &Request<'_>, found: &[Found]) {
+    let Request { claim, windows, part, .. } = *request;
+    let all = Space::ALL.map(|space| Some(windows.get(space)));
+    match part {
+        Part::All => allocation.bus(found, all),
+        Part::Below { bridge, buses } => {
+            let windows = claim.all_assigned(|assigned| assigned.windows(bridge));
+            allocation.bus(found, windows);
+            for problem in &mut allocation.problems {
+                if let Problem::NoSpace { at, space, size } = *problem
+                    && at.bus() == buses.first
+                {
+                    let window = windows.get(space as usize).copied().flatten().map_or(0, Range::size);
+                    *problem = Problem::BeyondReserve { at, bridge, space, size, window };
+                }
+            }
+        }
+        Part::Device { bus, above, .. } => {
+            claim.all_assigned(|assigned| {
+                let windows = above.map_or(all, |above| assigned.windows(above));
+                let others = assigned.beside(&claim.area, bus);
+                allocation.on_bus(found, windows, &others.ranges);
+                assigned.reserve_on(bus, allocation.assigned);
+            });
+            allocation.below(found);
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::Found;
 use super::access::Access;
-use super::allocate::Assignments;
+use super::assigned::Assignments;
 use super::space::Space;
 use pci_core::Width;
 use pci_spec::bar::{self, Kind};

@@ -4,6 +4,7 @@
 
 use super::access::{Access, NotFound};
 use super::{Found, FoundBridge, Problem};
+use pci_core::mechanism::BusRange;
 use pci_core::{BusNumbers, Width};
 use pci_spec::capability::express::port::{self, SlotCapabilities};
 use pci_spec::capability::express::{self, PortType};
@@ -13,6 +14,8 @@ use pci_spec::{Bdf, DEVICES_PER_BUS, FUNCTIONS_PER_DEVICE, bridge, config};
 
 pub(super) struct Scan<'a, 'b> {
     access: &'a mut Access<'b>,
+    /// Bus numbers for a bridge whose devices come and go.
+    reserve: u8,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -31,8 +34,8 @@ struct Buses {
 }
 
 impl<'a, 'b> Scan<'a, 'b> {
-    pub(super) fn new(access: &'a mut Access<'b>) -> Scan<'a, 'b> {
-        Scan { access, problems: Vec::new() }
+    pub(super) fn new(access: &'a mut Access<'b>, reserve: u8) -> Scan<'a, 'b> {
+        Scan { access, reserve, problems: Vec::new() }
     }
 
     /// All functions behind the host bridge. `None` if the scan was ended.
@@ -42,34 +45,104 @@ impl<'a, 'b> Scan<'a, 'b> {
         Some(found)
     }
 
+    /// All functions below a bridge that has its numbers. An empty list if it does not lead to `buses` now.
+    pub(super) fn subtree(&mut self, at: Bdf, buses: BusRange) -> Option<Vec<Found>> {
+        let numbers = BusNumbers::decode(self.access.dword(at, bridge::PRIMARY_BUS));
+        if (numbers.secondary, numbers.subordinate) != (buses.first, buses.last) {
+            self.problems.push(Problem::NotRouted(at));
+            return Some(Vec::new());
+        }
+        let above = self.link_below(at);
+        let (found, _top) = self.below(Buses { bus: buses.first, last: buses.last }, above)?;
+        Some(found)
+    }
+
+    /// The functions of one device on a bus that is no link, and all below. Bridges keep numbers within `own`, the others get
+    /// some of `spare`.
+    pub(super) fn device(
+        &mut self,
+        bus: u8,
+        device: u8,
+        own: &[BusRange],
+        spare: Option<BusRange>,
+    ) -> Option<Vec<Found>> {
+        let mut found = Vec::new();
+        self.device_functions(bus, device, None, &mut found)?;
+        let (first, last) = spare.map_or((bus, bus), |spare| (spare.first.saturating_sub(1), spare.last));
+        let mut top = first;
+        for found in &mut found {
+            let Some(reach) = self.last_virtual_bus(found.at).filter(|reach| *reach > bus) else { continue };
+            if spare.is_some_and(|spare| spare.first == bus + 1 && reach <= spare.last) {
+                found.reach = Some(reach);
+                top = top.max(reach);
+            } else if !own.iter().any(|own| own.first == bus + 1 && reach <= own.last) {
+                self.problems.push(Problem::NoBus(found.at));
+            } else {
+                found.reach = Some(reach);
+            }
+        }
+        let is_own = |numbers: BusNumbers| {
+            own.iter().any(|own| own.contains(numbers.secondary) && own.contains(numbers.subordinate))
+        };
+        self.bridges(&mut found, Buses { bus, last }, top, is_own)?;
+        Some(found)
+    }
+
     /// The functions on a bus and all below, and the highest bus in use. Every level has a higher bus number than the one
     /// above it, so this ends.
     fn below(&mut self, buses: Buses, above: Option<Above>) -> Option<(Vec<Found>, u8)> {
         let mut found = self.functions(buses.bus, above)?;
-        let reach = found.iter().filter_map(|found| self.last_virtual_bus(found.at)).max();
-        let mut top = reach.map_or(buses.bus, |bus| bus.clamp(buses.bus, buses.last));
+        let mut top = buses.bus;
+        for found in &mut found {
+            let reach = self.last_virtual_bus(found.at).map(|bus| bus.clamp(buses.bus, buses.last));
+            found.reach = reach.filter(|reach| *reach > buses.bus);
+            top = top.max(reach.unwrap_or(top));
+        }
+        let top = self.bridges(&mut found, buses, top, |numbers| numbers.subordinate <= buses.last)?;
+        Some((found, top))
+    }
 
-        let kept = self.kept_numbers(&found, buses);
+    /// What is below the bridges among what was found on a bus: first below those that keep their numbers, then below the
+    /// others, which get numbers after `top`. Answers the highest bus in use.
+    fn bridges(
+        &mut self,
+        found: &mut [Found],
+        buses: Buses,
+        mut top: u8,
+        may_keep: impl Fn(BusNumbers) -> bool,
+    ) -> Option<u8> {
+        let kept = self.kept_numbers(found, buses, may_keep);
         for (found, kept) in found.iter_mut().zip(&kept) {
             if let (Some(bridge), Some(numbers)) = (&mut found.bridge, kept) {
                 let below = Buses { bus: numbers.secondary, last: numbers.subordinate };
                 (bridge.secondary, bridge.subordinate) = (numbers.secondary, numbers.subordinate);
                 let port = self.link_below(found.at);
                 (bridge.below, _) = self.below(below, port)?;
-                top = top.max(numbers.subordinate);
+                // Those of one device may lie beyond what its new bridges get.
+                top = if numbers.subordinate <= buses.last { top.max(numbers.subordinate) } else { top };
             }
         }
-        for (found, kept) in found.iter_mut().zip(&kept) {
-            if let (Some(bridge), None) = (&mut found.bridge, kept) {
-                top = self.number(found.at, bridge, buses, top)?;
+        let is_new =
+            |(found, kept): &(&mut Found, &Option<BusNumbers>)| found.bridge.is_some() && kept.is_none();
+        let mut new: Vec<_> = found.iter_mut().zip(&kept).filter(is_new).map(|(found, _)| found).collect();
+        let mut left = u8::try_from(new.len()).unwrap_or(u8::MAX);
+        for found in &mut new {
+            left = left.saturating_sub(1);
+            if let Some(bridge) = &mut found.bridge {
+                top = self.number(found.at, bridge, buses, top, left)?;
             }
         }
-        Some((found, top))
+        Some(top)
     }
 
     /// The numbers that bridges have already, where they nest in the bus above and do not overlap. Takes the others away,
     /// so that those lead nowhere until they get new ones.
-    fn kept_numbers(&self, found: &[Found], buses: Buses) -> Vec<Option<BusNumbers>> {
+    fn kept_numbers(
+        &self,
+        found: &[Found],
+        buses: Buses,
+        may_keep: impl Fn(BusNumbers) -> bool,
+    ) -> Vec<Option<BusNumbers>> {
         let mut kept: Vec<Option<BusNumbers>> = Vec::with_capacity(found.len());
         for found in found {
             let numbers = found
@@ -79,7 +152,7 @@ impl<'a, 'b> Scan<'a, 'b> {
             let fits = numbers.filter(|numbers| {
                 buses.bus < numbers.secondary
                     && numbers.secondary <= numbers.subordinate
-                    && numbers.subordinate <= buses.last
+                    && may_keep(*numbers)
                     && kept.iter().flatten().all(|other| {
                         numbers.subordinate < other.secondary || other.subordinate < numbers.secondary
                     })
@@ -98,8 +171,9 @@ impl<'a, 'b> Scan<'a, 'b> {
         kept
     }
 
-    /// Gives a bridge the numbers after `top` and scans below; answers the highest bus in use.
-    fn number(&mut self, at: Bdf, found: &mut FoundBridge, buses: Buses, top: u8) -> Option<u8> {
+    /// Gives a bridge the numbers after `top` and scans below; answers the highest bus in use. Of its reserve it gets what
+    /// leaves a number for each of `others` that come after it.
+    fn number(&mut self, at: Bdf, found: &mut FoundBridge, buses: Buses, top: u8, others: u8) -> Option<u8> {
         let Some(secondary) = top.checked_add(1).filter(|bus| *bus <= buses.last) else {
             self.problems.push(Problem::NoBus(at));
             return Some(top);
@@ -108,6 +182,9 @@ impl<'a, 'b> Scan<'a, 'b> {
         self.write_numbers(at, BusNumbers { primary, secondary, subordinate: buses.last });
         let port = self.link_below(at);
         let (below, subordinate) = self.below(Buses { bus: secondary, last: buses.last }, port)?;
+        let reserve = if found.reserves { self.reserve.saturating_sub(1) } else { 0 };
+        let reserved = secondary.saturating_add(reserve).min(buses.last.saturating_sub(others));
+        let subordinate = subordinate.max(reserved);
         self.write_numbers(at, BusNumbers { primary, secondary, subordinate });
         (found.secondary, found.subordinate, found.below) = (secondary, subordinate, below);
         Some(subordinate)
@@ -122,18 +199,30 @@ impl<'a, 'b> Scan<'a, 'b> {
         let mut found = Vec::new();
         let devices = if above.is_some() { 1 } else { DEVICES_PER_BUS };
         for device in 0..devices {
-            let first = function_at(self.segment(), bus, device * FUNCTIONS_PER_DEVICE);
-            let Some(header) = self.probe(first, &mut found)? else { continue };
-            if let Some(next) = above.and_then(|above| self.forward_ari(above, first)) {
-                self.ari_functions(first, next, &mut found)?;
-            } else if header & config::HEADER_MULTI_FUNCTION != 0 {
-                for function in 1..FUNCTIONS_PER_DEVICE {
-                    let at = function_at(self.segment(), bus, device * FUNCTIONS_PER_DEVICE + function);
-                    self.probe(at, &mut found)?;
-                }
-            }
+            self.device_functions(bus, device, above, &mut found)?;
         }
         Some(found)
+    }
+
+    /// The functions of one device.
+    fn device_functions(
+        &mut self,
+        bus: u8,
+        device: u8,
+        above: Option<Above>,
+        found: &mut Vec<Found>,
+    ) -> Option<()> {
+        let first = function_at(self.segment(), bus, device * FUNCTIONS_PER_DEVICE);
+        let Some(header) = self.probe(first, found)? else { return Some(()) };
+        if let Some(next) = above.and_then(|above| self.forward_ari(above, first)) {
+            self.ari_functions(first, next, found)?;
+        } else if header & config::HEADER_MULTI_FUNCTION != 0 {
+            for function in 1..FUNCTIONS_PER_DEVICE {
+                let at = function_at(self.segment(), bus, device * FUNCTIONS_PER_DEVICE + function);
+                self.probe(at, found)?;
+            }
+        }
+        Some(())
     }
 
     /// The chain of an ARI device after its first function. It ascends, so it ends.
@@ -192,25 +281,29 @@ impl<'a, 'b> Scan<'a, 'b> {
         let [header, ..] = self.access.read(at, config::HEADER_TYPE, Width::Byte).to_le_bytes();
         let bridge = match header & config::HEADER_LAYOUT_MASK {
             config::HEADER_LAYOUT_ENDPOINT => None,
-            config::HEADER_LAYOUT_BRIDGE => {
-                Some(FoundBridge { hot_plug: self.has_hot_plug_slot(at), ..FoundBridge::default() })
-            }
+            config::HEADER_LAYOUT_BRIDGE => Some(self.bridge(at)),
             layout => {
                 self.problems.push(Problem::HeaderType { at, layout });
                 return Some(Some(header));
             }
         };
-        found.push(Found { at, bridge });
+        found.push(Found { at, bridge, reach: None });
         Some(Some(header))
     }
 
-    fn has_hot_plug_slot(&self, at: Bdf) -> bool {
-        let Some(capability) = self.access.find_capability(at, id::PCI_EXPRESS) else { return false };
+    /// A bridge, before anything is known of what is below.
+    fn bridge(&self, at: Bdf) -> FoundBridge {
+        let Some(capability) = self.access.find_capability(at, id::PCI_EXPRESS) else {
+            // Devices of a conventional bus come and go by hand.
+            return FoundBridge { reserves: true, ..FoundBridge::default() };
+        };
         let flags = self.access.read(at, capability + express::CAPABILITIES, Width::Word);
         let slot = SlotCapabilities::from_bits_retain(
             self.access.dword(at, capability + express::SLOT_CAPABILITIES),
         );
-        flags & u32::from(port::SLOT_IMPLEMENTED) != 0 && slot.contains(SlotCapabilities::HOT_PLUG_CAPABLE)
+        let implemented = flags & u32::from(port::SLOT_IMPLEMENTED) != 0;
+        let hot_plug = implemented && slot.contains(SlotCapabilities::HOT_PLUG_CAPABLE);
+        FoundBridge { hot_plug, reserves: hot_plug, ..FoundBridge::default() }
     }
 
     /// The port at `at`, if a link with only device 0 on it is below.

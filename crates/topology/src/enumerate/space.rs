@@ -47,6 +47,13 @@ pub struct Range {
     pub last: u64,
 }
 
+impl Range {
+    /// Bytes.
+    pub(super) fn size(self) -> u64 {
+        self.last.saturating_sub(self.base).saturating_add(1)
+    }
+}
+
 /// The addresses that a host bridge forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
@@ -79,12 +86,58 @@ impl Windows {
     }
 }
 
+/// What a bridge gets at least whose devices come and go, so that one that is plugged in later finds room: a bridge with a
+/// hot-plug slot, or with a conventional bus below it. Where it does not fit beside what is there, the bridge gets less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// Bus numbers, at least 1.
+    pub buses: u8,
+    /// Bytes of I/O ports; a window is a multiple of 4 KiB.
+    pub io: u64,
+    /// Bytes of memory below 4 GiB; a window is a multiple of 1 MiB.
+    pub memory: u64,
+    /// Bytes of 64-bit memory; a window is a multiple of 1 MiB.
+    pub memory64: u64,
+}
+
+impl Default for Reserve {
+    /// What Linux gives: one bus, 4 KiB of ports, 2 MiB of memory of either kind.
+    fn default() -> Reserve {
+        Reserve { buses: 1, io: 4 << 10, memory: 2 << 20, memory64: 2 << 20 }
+    }
+}
+
+impl Reserve {
+    /// Bytes in a space, as a window has them; 0 if they are more than there can be.
+    pub(super) fn get(&self, space: Space) -> u64 {
+        let bytes = match space {
+            Space::Io => self.io,
+            Space::Memory => self.memory,
+            Space::Memory64 => self.memory64,
+        };
+        bytes.checked_next_multiple_of(space.granularity()).unwrap_or(0)
+    }
+}
+
 /// What of a range is not taken yet.
+#[derive(Clone)]
 pub(super) struct Free(Vec<Range>);
 
 impl Free {
     pub(super) fn new(range: Option<Range>) -> Free {
         Free(range.into_iter().filter(|range| range.base <= range.last).collect())
+    }
+
+    /// Takes whatever of a range is free.
+    pub(super) fn cut(&mut self, taken: Range) {
+        let pieces = self.0.iter().flat_map(|free| {
+            let below =
+                taken.base.checked_sub(1).map(|last| Range { base: free.base, last: last.min(free.last) });
+            let above =
+                taken.last.checked_add(1).map(|base| Range { base: base.max(free.base), last: free.last });
+            below.into_iter().chain(above).filter(|range| range.base <= range.last)
+        });
+        self.0 = pieces.collect();
     }
 
     /// Takes a certain range; false if some of it is not free.

@@ -10,24 +10,25 @@
 //!
 //! # Concurrency
 //! Accesses find their function in a published table and never wait for each other, at the same cost for any number of
-//! functions. Whatever changes the routes (a write, a reset, a loss of power, wherever it comes from) is counted by the
-//! configuration spaces; the next access that finds the count changed makes a new table under the fabric's lock, which is
-//! held while tables are made and for nothing else. The lock and the stripes of the table stand for hardware: they are
+//! functions. Whatever changes the routes (a write, a reset, a loss of power, wherever it comes from) is counted, and marked,
+//! by the configuration spaces; the next access that finds the count changed brings the table up to date under the fabric's
+//! lock, which is held for that and for nothing else. What has not changed is not looked at and not copied, so plugging one
+//! function costs the same among few and many. The lock and the stripes of the table stand for hardware: they are
 //! leaves that may be reached below any mechanism, so they are plain locks and not those of [`gate::lock`].
 
 mod plan;
 mod port;
+mod routes;
 mod striped;
 mod table;
 
 pub use port::Port;
 
 use pci_core::mechanism::{BusRange, ConfigWindow, Ecam, HostBridge};
-use pci_core::{ConfigEffects, ConfigSpace, Function, Width};
+use pci_core::{ConfigEffects, Function, RoutingChanges, Width};
 use pci_spec::Bdf;
 use plan::Plan;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use striped::{HardwareLock, Striped};
 use table::{Entry, Table};
 use thiserror::Error;
@@ -54,6 +55,14 @@ impl Place {
             Place::Root(devfn) | Place::Below(_, devfn) => devfn,
         }
     }
+
+    /// The bridge above; `None` for the root bus.
+    const fn bridge(self) -> Option<PlugId> {
+        match self {
+            Place::Root(_) => None,
+            Place::Below(bridge, _) => Some(bridge),
+        }
+    }
 }
 
 /// Why a function cannot be plugged in there.
@@ -73,12 +82,10 @@ pub enum PlugError {
 /// The hardware below one host bridge; see the module's head.
 pub struct Fabric {
     segment: u16,
-    /// The number of the root bus.
-    first: u8,
-    /// Counted by all configuration spaces that are plugged in.
-    changes: Arc<AtomicU64>,
+    /// Counted by all configuration spaces that are plugged in and route.
+    changes: Arc<RoutingChanges>,
     routes: Striped<Table>,
-    /// What is plugged in, and making of the table from it. Without a rank: see the module's head.
+    /// What is plugged in, and the making of the table from it. Without a rank: see the module's head.
     plan: HardwareLock<Plan>,
 }
 
@@ -86,12 +93,12 @@ impl Fabric {
     /// An empty fabric whose root bus is bus 0 of `segment`.
     #[must_use]
     pub fn new(segment: u16) -> Fabric {
+        let changes = Arc::new(RoutingChanges::default());
         Fabric {
             segment,
-            first: 0,
-            changes: Arc::new(AtomicU64::new(0)),
+            changes: changes.clone(),
             routes: Striped::new(Table::empty(0)),
-            plan: HardwareLock::new(Plan::default()),
+            plan: HardwareLock::new(Plan::new(0, changes)),
         }
     }
 
@@ -114,9 +121,8 @@ impl Fabric {
     /// # Errors
     /// [`PlugError`]; nothing was plugged in.
     pub fn plug(&self, place: Place, function: Arc<Function>) -> Result<PlugId, PlugError> {
-        let config = function.config().clone();
         let id = self.plan.lock().plug(place, function)?;
-        self.watch(&config);
+        self.changes.add();
         Ok(id)
     }
 
@@ -124,7 +130,7 @@ impl Fabric {
     /// addresses. Gives back what was taken out.
     pub fn unplug(&self, id: PlugId) -> Vec<Arc<Function>> {
         let gone = self.plan.lock().unplug(id);
-        self.changed();
+        self.changes.add();
         self.refresh();
         gone
     }
@@ -137,7 +143,7 @@ impl Fabric {
         functions: Vec<Arc<Function>>,
     ) -> Option<Vec<Arc<Function>>> {
         let old = self.plan.lock().set_virtual_functions(physical, functions);
-        self.changed();
+        self.changes.add();
         self.refresh();
         old
     }
@@ -154,7 +160,7 @@ impl Fabric {
 
     fn find<R>(&self, bus: u8, devfn: u8, look: impl FnOnce(&Entry) -> R) -> Option<R> {
         let mut look = Some(look);
-        let changes = self.changes.load(Ordering::Acquire);
+        let changes = self.changes.count();
         let found = self.routes.read(|table| {
             (table.changes == changes)
                 .then(|| table.find(bus, devfn).and_then(|entry| Some(look.take()?(entry))))
@@ -165,28 +171,21 @@ impl Fabric {
         })
     }
 
-    fn watch(&self, config: &ConfigSpace) {
-        let _first = config.count_routing_changes(self.changes.clone());
-        self.changed();
-    }
-
-    fn changed(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
-    }
-
-    /// Makes a new table if the present one is out of date.
+    /// Brings the table up to date.
     #[cold]
     fn refresh(&self) {
         let mut plan = self.plan.lock();
-        // Counted before the registers are read: a change meanwhile makes the new table out of date in its turn.
-        let changes = self.changes.load(Ordering::Acquire);
-        if self.routes.read(|table| table.changes == changes) {
+        // Counted before marks are taken and registers are read: a change meanwhile makes the new table out of date in its
+        // turn.
+        let changes = self.changes.count();
+        let Some(old) = self.routes.read(|table| (table.changes != changes).then(|| table.clone())) else {
             return;
-        }
-        let table = plan.table(self.first, changes);
-        let old = self.routes.replace(table);
+        };
+        let marks = self.changes.take();
+        let table = plan.routes(&old, &marks, changes);
+        let replaced = self.routes.replace(table);
         drop(plan);
-        drop(old);
+        drop((old, replaced));
     }
 }
 
@@ -221,3 +220,6 @@ fn split(offset: u64) -> (u8, u8, u16) {
     let register = u16::from_be_bytes([b & 0xf, a]);
     (d << 4 | c >> 4, c << 4 | b >> 4, register)
 }
+
+#[cfg(test)]
+mod tests;

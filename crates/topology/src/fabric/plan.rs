@@ -1,42 +1,89 @@
-//! What is plugged where, and the routes that follow from it and from the bridges' registers.
+//! What is plugged where; the routes that follow from it are made in [`routes`](super::routes).
 
-use super::table::{Bus, Table};
+use super::table::Bus;
 use super::{Place, PlugError, PlugId};
-use pci_core::{BusNumbers, Function};
-use pci_spec::extended::sr_iov;
+use pci_core::{Function, RoutingChanges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// All that is plugged below one host bridge.
-#[derive(Default)]
 pub(super) struct Plan {
-    plugged: BTreeMap<PlugId, Plugged>,
-    /// Those that have virtual functions.
-    physical: BTreeSet<PlugId>,
-    root: Link,
+    pub(super) plugged: BTreeMap<PlugId, Plugged>,
+    /// Those that have virtual functions put behind them.
+    pub(super) physical: BTreeSet<PlugId>,
+    pub(super) root: Link,
     next: u64,
+    /// Counts what routes, and says by mark who has changed.
+    changes: Arc<RoutingChanges>,
+    /// Who has a mark: those whose registers route.
+    marked: BTreeSet<(u16, PlugId)>,
+    pub(super) pending: Pending,
+    /// The number of the root bus.
+    pub(super) first: u8,
+    /// Two bridges claim one bus, so that another may have it when one lets it go.
+    pub(super) contested: bool,
 }
 
-struct Plugged {
-    function: Arc<Function>,
-    place: Place,
+/// What the published routes do not show yet, besides changes of registers.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Bridges that are new; they may have bus numbers already.
+    pub(super) bridges: BTreeSet<PlugId>,
+    /// Buses that have other functions now: the bridges above them, `None` for the root bus.
+    pub(super) links: BTreeSet<Option<PlugId>>,
+    /// Buses that are routed nowhere any more.
+    pub(super) gone: Vec<u8>,
+    /// All routes are to be made anew.
+    pub(super) all: bool,
+}
+
+pub(super) struct Plugged {
+    pub(super) function: Arc<Function>,
+    pub(super) place: Place,
     /// What is below, if this is a bridge.
-    link: Link,
+    pub(super) link: Link,
     /// Made but not necessarily switched on, by index.
-    virtual_functions: Vec<Arc<Function>>,
+    pub(super) virtual_functions: Vec<Arc<Function>>,
+    /// How the bus below is routed in the published table, if it is.
+    pub(super) routed: Option<Branch>,
 }
 
 /// What is on one bus or link, by device and function number.
 #[derive(Default)]
-struct Link {
+pub(super) struct Link {
     functions: BTreeMap<u8, PlugId>,
-    /// Those of them that are bridges: with every change of a bus number all bridges are looked at, and nothing else.
-    bridges: BTreeMap<u8, PlugId>,
-    /// The bus as it is published; `None` after a change.
-    bus: Option<Arc<Bus>>,
+    /// Those of them that are bridges: when a bus number changes these are looked at, and nothing else.
+    pub(super) bridges: BTreeMap<u8, PlugId>,
+    /// The same as it is published; only a bridge has one.
+    pub(super) bus: Option<Arc<Bus>>,
+}
+
+/// A bus that is routed, or is to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Branch {
+    /// The bridge above, or none for the root bus.
+    pub(super) bridge: Option<PlugId>,
+    pub(super) bus: u8,
+    /// The highest bus that is forwarded to it.
+    pub(super) last: u8,
 }
 
 impl Plan {
+    /// Nothing, on the root bus `first`.
+    pub(super) fn new(first: u8, changes: Arc<RoutingChanges>) -> Plan {
+        Plan {
+            plugged: BTreeMap::new(),
+            physical: BTreeSet::new(),
+            root: Link { bus: Some(Arc::default()), ..Link::default() },
+            next: 0,
+            changes,
+            marked: BTreeSet::new(),
+            pending: Pending { all: true, ..Pending::default() },
+            first,
+            contested: false,
+        }
+    }
+
     pub(super) fn plug(&mut self, place: Place, function: Arc<Function>) -> Result<PlugId, PlugError> {
         if let Place::Below(bridge, devfn) = place {
             let above = self.plugged.get(&bridge).ok_or(PlugError::NoBridge)?;
@@ -60,11 +107,32 @@ impl Plan {
         if is_bridge {
             link.bridges.insert(place.devfn(), id);
         }
-        link.bus = None;
+        if let Some(bus) = &mut link.bus {
+            Arc::make_mut(bus).set(place.devfn(), function.clone());
+        }
         self.next += 1;
+        self.pending.links.insert(place.bridge());
+        self.mark(id, &function);
+        let link = Link { bus: bus_below(&function), ..Link::default() };
         self.plugged
-            .insert(id, Plugged { function, place, link: Link::default(), virtual_functions: Vec::new() });
+            .insert(id, Plugged { function, place, link, virtual_functions: Vec::new(), routed: None });
         Ok(id)
+    }
+
+    /// Has changes of the registers counted, if they route. A function that was plugged in here before has its mark.
+    fn mark(&mut self, id: PlugId, function: &Function) {
+        let config = function.config();
+        if !config.is_bridge() && config.sr_iov_layout().is_none() {
+            return;
+        }
+        let _first = config.count_routing_changes(self.changes.mark(id.0));
+        if let Some(mark) = config.routing_mark().filter(|mark| mark.is_of(&self.changes)) {
+            self.marked.insert((mark.number(), id));
+        }
+        if config.is_bridge() {
+            // It may have numbers already.
+            self.pending.bridges.insert(id);
+        }
     }
 
     /// Takes a function out, with all that is below it and its virtual functions.
@@ -73,12 +141,19 @@ impl Plan {
         if let Some(link) = self.link_mut(place) {
             link.functions.remove(&place.devfn());
             link.bridges.remove(&place.devfn());
-            link.bus = None;
+            if let Some(bus) = &mut link.bus {
+                Arc::make_mut(bus).clear(place.devfn());
+            }
         }
+        self.pending.links.insert(place.bridge());
         let mut gone = Vec::new();
         let mut left = vec![id];
         while let Some((id, plugged)) = left.pop().and_then(|id| self.plugged.remove_entry(&id)) {
-            self.physical.remove(&id);
+            self.pending.all |= self.physical.remove(&id);
+            self.pending.gone.extend(plugged.routed.map(|branch| branch.bus));
+            if let Some(mark) = plugged.function.config().routing_mark() {
+                self.marked.remove(&(mark.number(), id));
+            }
             left.extend(plugged.link.functions.values());
             gone.push(plugged.function);
             gone.extend(plugged.virtual_functions);
@@ -91,14 +166,23 @@ impl Plan {
         physical: &Arc<Function>,
         functions: Vec<Arc<Function>>,
     ) -> Option<Vec<Arc<Function>>> {
-        let mut plugged = self.plugged.iter_mut();
-        let (id, found) = plugged.find(|(_, plugged)| Arc::ptr_eq(&plugged.function, physical))?;
+        let mark = physical.config().routing_mark()?.number();
+        let is_it = |plugged: &Plugged| Arc::ptr_eq(&plugged.function, physical);
+        let id = self.with_mark(mark).find(|id| self.plugged.get(id).is_some_and(is_it))?;
         if functions.is_empty() {
-            self.physical.remove(id);
+            self.physical.remove(&id);
         } else {
-            self.physical.insert(*id);
+            self.physical.insert(id);
         }
+        self.pending.all = true;
+        let found = self.plugged.get_mut(&id)?;
         Some(std::mem::replace(&mut found.virtual_functions, functions))
+    }
+
+    /// What has a mark of that number.
+    pub(super) fn with_mark(&self, number: u16) -> impl Iterator<Item = PlugId> + '_ {
+        let range = (number, PlugId(0))..=(number, PlugId(u64::MAX));
+        self.marked.range(range).map(|(_, id)| *id)
     }
 
     fn link_mut(&mut self, place: Place) -> Option<&mut Link> {
@@ -108,118 +192,14 @@ impl Plan {
         }
     }
 
-    /// The routes, from the root bus `first` down.
-    pub(super) fn table(&mut self, first: u8, changes: u64) -> Table {
-        let mut table = Table::empty(changes);
-        let mut left = vec![Branch { bridge: None, bus: first, last: u8::MAX }];
-        // Every branch has a bus of its own, since one that is taken is not entered again.
-        while let Some(branch) = left.pop() {
-            if table.has(branch.bus) {
-                continue;
-            }
-            let Some(bus) = self.bus(branch.bridge) else { continue };
-            table.set(branch.bus, bus);
-            left.extend(self.bridges(branch));
-        }
-        self.add_virtual_functions(first, &mut table);
-        table
-    }
-
-    /// The bus below a bridge, or the root bus.
-    fn bus(&mut self, bridge: Option<PlugId>) -> Option<Arc<Bus>> {
-        let mut bus = Bus::default();
-        let link = match bridge {
-            None => &self.root,
-            Some(bridge) => {
-                let plugged = self.plugged.get(&bridge)?;
-                let config = plugged.function.config();
-                if config.layout().port_type().is_some_and(|port| port.is_downstream()) {
-                    bus.port = Some(config.clone());
-                }
-                &plugged.link
-            }
-        };
-        if let Some(bus) = &link.bus {
-            return Some(bus.clone());
-        }
-        for (devfn, id) in &link.functions {
-            if let Some(plugged) = self.plugged.get(id) {
-                bus.set(*devfn, plugged.function.clone());
-            }
-        }
-        let bus = Arc::new(bus);
-        let link = match bridge {
-            None => &mut self.root,
-            Some(bridge) => &mut self.plugged.get_mut(&bridge)?.link,
-        };
-        link.bus = Some(bus.clone());
-        Some(bus)
-    }
-
-    fn link(&self, bridge: Option<PlugId>) -> Option<&Link> {
+    pub(super) fn link(&self, bridge: Option<PlugId>) -> Option<&Link> {
         bridge.map_or(Some(&self.root), |bridge| self.plugged.get(&bridge).map(|plugged| &plugged.link))
-    }
-
-    /// The buses right below the bridges on a bus, as their registers say. Of two bridges that claim a bus the one with the
-    /// lower number has it; one that is held in reset, or claims what its own bridge does not forward, leads nowhere.
-    fn bridges(&self, above: Branch) -> Vec<Branch> {
-        let bridges = self.link(above.bridge).into_iter().flat_map(|link| link.bridges.values().rev());
-        let below = bridges.filter_map(|id| {
-            let config = self.plugged.get(id)?.function.config();
-            let BusNumbers { secondary, subordinate, .. } = config.bus_numbers()?;
-            let forwards = above.bus < secondary && secondary <= subordinate && subordinate <= above.last;
-            (forwards && !config.secondary_bus_reset()).then_some(Branch {
-                bridge: Some(*id),
-                bus: secondary,
-                last: subordinate,
-            })
-        });
-        below.collect()
-    }
-
-    /// Adds the virtual functions that are switched on, at their distance from their physical function.
-    fn add_virtual_functions(&self, first: u8, table: &mut Table) {
-        for plugged in self.physical.iter().filter_map(|id| self.plugged.get(id)) {
-            let config = plugged.function.config();
-            let (Some(layout), Some(state)) = (config.sr_iov_layout(), config.sr_iov()) else { continue };
-            let Some((bus, last)) = self.buses_of(plugged.place, first) else { continue };
-            let routed = table.find(bus, plugged.place.devfn());
-            let reached = routed.is_some_and(|entry| Arc::ptr_eq(&entry.function, &plugged.function));
-            if !state.enabled || !reached {
-                continue;
-            }
-            let physical = u16::from_be_bytes([bus, plugged.place.devfn()]);
-            for (index, function) in (0..state.num_vfs).zip(&plugged.virtual_functions) {
-                let at = sr_iov::routing_id(physical, layout.first_offset, layout.stride, index);
-                let Some([on, devfn]) = at.map(u16::to_be_bytes) else { break };
-                if on > last || table.find(on, devfn).is_some() {
-                    continue;
-                }
-                if let Some(bus) = table.bus_mut(on) {
-                    bus.set(devfn, function.clone());
-                }
-            }
-        }
-    }
-
-    /// The bus that a place is on, and the last bus that is forwarded to it.
-    fn buses_of(&self, place: Place, first: u8) -> Option<(u8, u8)> {
-        match place {
-            Place::Root(_) => Some((first, u8::MAX)),
-            Place::Below(bridge, _) => {
-                let numbers = self.plugged.get(&bridge)?.function.config().bus_numbers()?;
-                Some((numbers.secondary, numbers.subordinate))
-            }
-        }
     }
 }
 
-/// A bus that is still to be routed.
-#[derive(Clone, Copy)]
-struct Branch {
-    /// The bridge above, or none for the root bus.
-    bridge: Option<PlugId>,
-    bus: u8,
-    /// The highest bus that is forwarded to it.
-    last: u8,
+/// The empty bus below a function, if it is a bridge.
+fn bus_below(function: &Function) -> Option<Arc<Bus>> {
+    let config = function.config();
+    let port = config.layout().port_type().is_some_and(|port| port.is_downstream());
+    config.is_bridge().then(|| Arc::new(Bus::below(port.then(|| config.clone()))))
 }
