@@ -35,6 +35,8 @@ mod patience;
 mod port;
 pub mod ranks;
 mod region;
+#[allow(unsafe_code, reason = "exchanges what is behind a descriptor that others use")]
+mod sever;
 
 pub use assignment::{
     Assignment, AttachError, Attached, DeviceInfo, RegionMapRequest, Requests, SharedRegion,

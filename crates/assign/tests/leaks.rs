@@ -6,9 +6,10 @@
 mod world;
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use assign::Limits;
-use gate::ThreadToken;
+use gate::{Deadline, ThreadToken};
 use rustix::fs::ftruncate;
 use world::*;
 
@@ -70,4 +71,25 @@ fn a_consumer_leaves_neither_descriptors_nor_mappings() {
     assert_eq!(counts(), (before.0 + 1, 1));
     attached.detach(&mut token);
     assert_eq!(counts(), before);
+
+    // Of a function that is gone nothing can be taken out any more, and everything is cut off.
+    let attached = world.attach(&mut token);
+    world.map(&mut token, RW, 0, 0x1000, memory(0x1000)).unwrap();
+    world.irqs(&mut token, (1, 0, 1), EVENTFD | TRIGGER, &[], vec![new_eventfd()]).unwrap();
+    world.irqs(&mut token, (4, 0, 1), EVENTFD | TRIGGER, &[], vec![new_eventfd()]).unwrap();
+    assert_eq!((counts().1, eventfds()), (1, 2));
+    let soon = Deadline::after(Duration::from_secs(60));
+    assert!(world.assignment.function().gate().retire(&mut token, soon).orphans.is_empty());
+    assert!(world.assignment.is_gone());
+    assert_eq!(attached.detach_by(&mut token, Deadline::after(Duration::ZERO)), 0);
+    assert_eq!((counts().1, eventfds()), (0, 0));
+    drop(world);
+    assert!(counts().0 <= before.0);
+}
+
+/// Open eventfds.
+fn eventfds() -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|link| link.as_os_str() == "anon_inode:[eventfd]").count()
 }

@@ -51,6 +51,23 @@ pub fn codec(bytes: &[u8]) -> usize {
 /// Serves a client that sends `bytes` and hangs up without reading. Bytes that do not fit into the socket's buffer are
 /// not sent.
 pub fn session(assignment: &Arc<Assignment>, bytes: &[u8], token: &mut ThreadToken) -> SessionReport {
+    with_client(bytes, |stream, options| Session::run(stream, assignment, options, token))
+}
+
+/// As [`session`], and the function is revoked after so many messages: the rest is answered by a tombstone.
+pub fn revoked_session(
+    assignment: &Arc<Assignment>,
+    bytes: &[u8],
+    after: u64,
+    token: &mut ThreadToken,
+) -> SessionReport {
+    with_client(bytes, |stream, options| Session::run_revoked(stream, assignment, options, token, after))
+}
+
+fn with_client(
+    bytes: &[u8],
+    serve: impl FnOnce(UnixStream, &SessionOptions) -> SessionReport,
+) -> SessionReport {
     let failed = SessionReport { end: SessionEnd::Closed, messages: 0, refused: 0, posted_failures: 0 };
     let Ok((client, server)) = UnixStream::pair() else { return failed };
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -61,5 +78,5 @@ pub fn session(assignment: &Arc<Assignment>, bytes: &[u8], token: &mut ThreadTok
     let _ = shutdown(&client, Shutdown::Write);
     // Nobody reads the replies; a session that fills the buffer with them ends at once.
     let options = SessionOptions { send_timeout: Duration::from_millis(1), ..SessionOptions::default() };
-    Session::run(server, assignment, &options, token)
+    serve(server, &options)
 }

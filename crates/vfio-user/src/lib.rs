@@ -15,6 +15,7 @@ pub mod client;
 pub mod codec;
 pub mod connection;
 pub mod fuzz;
+pub mod ranks;
 pub mod server;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 mod fake;
 
 use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use assign::Limits;
 use fake::*;
@@ -32,15 +32,6 @@ fn dword(area: &MappedArea, offset: usize) -> u32 {
 
 fn store(area: &MappedArea, offset: usize, value: u32) {
     area.atomic_u32(offset).unwrap().store(value, Release);
-}
-
-#[track_caller]
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 fn report(fixture: &Fixture) -> Vec<MappingReport> {

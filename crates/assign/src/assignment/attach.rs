@@ -100,14 +100,19 @@ impl Assignment {
         self.port.dma().publish(token, deadline).map_err(|_| IN_FLIGHT)
     }
 
-    /// Drops what the consumer brought, and takes back what it was given; the device's state stays.
-    fn leave(&self, token: &mut ThreadToken, given: Vec<Answer>) {
+    /// Drops what the consumer brought, and takes back what it was given; the device's state stays. How many of its
+    /// mappings are left over as orphans.
+    fn leave(&self, token: &mut ThreadToken, given: Vec<Answer>, by: Deadline) -> usize {
         // Best effort: a function that is frozen or gone has its DMA cut off already.
-        let command = Deadline::after(self.limits.access_timeout);
+        let command = Deadline::after(self.limits.access_timeout).min(by);
         let _ = self.set_command(token, Command::empty(), Command::BUS_MASTER, command);
-        let deadline = Deadline::after(self.limits.detach_timeout);
-        if let Err(error) = self.port.interrupts().clear(token, deadline) {
-            tracing::warn!(function = self.function.name(), %error, "eventfds of the last client are still wired");
+        let deadline = Deadline::after(self.limits.detach_timeout).min(by);
+        match self.port.interrupts().clear(token, deadline) {
+            Ok(()) | Err(CloseError::Gone) => {}
+            Err(error) => {
+                let function = self.function.name();
+                tracing::warn!(function, %error, "eventfds of the last client were cut off, not taken out");
+            }
         }
         let orphans = match self.port.dma().unmap(token, None, deadline) {
             Ok(unmapped) => {
@@ -122,6 +127,7 @@ impl Assignment {
         self.take_back(token, given, deadline);
         self.attached.store(false, Ordering::Release);
         self.port.report(Event::ClientDetached { orphans });
+        orphans
     }
 
     pub(super) fn report_orphans(&self, unmapped: &Unmapped) {
@@ -158,10 +164,18 @@ impl Assignment {
 impl Attached {
     /// Leaves: drops the DMA map, the eventfds and what was shared of the function's memory, and waits, at most
     /// `Limits::detach_timeout`, for DMA in flight. What is left then keeps its addresses as an orphan, which an event tells of. The device's state stays.
-    pub fn detach(mut self, token: &mut ThreadToken) {
-        if let Some(assignment) = self.assignment.take() {
-            assignment.leave(token, std::mem::take(&mut self.answers));
-        }
+    pub fn detach(self, token: &mut ThreadToken) {
+        let deadline = Deadline::after(self.target.limits.detach_timeout);
+        self.detach_by(token, deadline);
+    }
+
+    /// As [`Attached::detach`], but waits no longer than until `deadline`. Of a function that is gone everything is taken
+    /// away at once: no more of its DMA reaches the consumer's memory, and no interrupt its eventfds.
+    ///
+    /// How many mappings are left over as orphans.
+    pub fn detach_by(mut self, token: &mut ThreadToken, deadline: Deadline) -> usize {
+        let given = std::mem::take(&mut self.answers);
+        self.assignment.take().map_or(0, |assignment| assignment.leave(token, given, deadline))
     }
 }
 
@@ -179,7 +193,8 @@ impl Drop for Attached {
         let given = std::mem::take(&mut self.answers);
         let leaving = std::thread::Builder::new().name("detach".into()).spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
-            assignment.leave(&mut token, given);
+            let deadline = Deadline::after(assignment.limits.detach_timeout);
+            assignment.leave(&mut token, given, deadline);
         });
         if let Err(error) = leaving {
             tracing::error!(%error, "a client could not be detached; its function stays in use");

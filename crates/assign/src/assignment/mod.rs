@@ -17,7 +17,7 @@ mod share;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gate::ThreadToken;
+use gate::{Admission, ThreadToken};
 use pci_core::{BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function};
 
 pub use attach::{AttachError, Attached};
@@ -42,7 +42,7 @@ pub struct Assignment {
 }
 
 /// The answer to an information request about the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// The device can be reset.
     pub reset: bool,
@@ -76,6 +76,12 @@ impl Assignment {
     /// Whether a consumer has the function.
     pub fn is_attached(&self) -> bool {
         self.attached.load(Ordering::Acquire)
+    }
+
+    /// Whether the function was removed. For ever: what comes in its place is another assignment (law 5).
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        self.port.handle().admission() == Admission::Gone
     }
 
     /// Flags and counts (VF-12).

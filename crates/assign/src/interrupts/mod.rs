@@ -178,10 +178,17 @@ impl Interrupts {
     }
 
     /// Takes everything away that the consumer wired. The level, which is the device's, stays.
+    ///
+    /// # Errors
+    /// The wiring that the device sees could not be replaced. Its eventfds are cut off then: the consumer's are let go all
+    /// the same, and signals reach nobody.
     pub(crate) fn clear(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
         let before = std::mem::take(&mut *self.control.lock(token));
         self.line.unmask();
         let published = self.publish(token, deadline);
+        if published.is_err() {
+            before.vectors.iter().flatten().chain(&before.request).for_each(|wired| wired.sever());
+        }
         // With nothing locked or closed: closing descriptors takes its time.
         drop(before);
         published

@@ -94,17 +94,32 @@ impl Connection {
     #[inline]
     pub fn next(&mut self, token: &mut ThreadToken) -> Result<Frame, ConnectionError> {
         loop {
-            match self.inbox.next_frame() {
-                Frame::Partial => {
-                    self.flush(token)?;
-                    self.receive(token)?;
-                }
-                frame => {
-                    self.unfinished = None;
-                    return Ok(frame);
-                }
+            match self.next_buffered() {
+                Frame::Partial => self.receive_more(token)?,
+                frame => return Ok(frame),
             }
         }
+    }
+
+    /// The next message that has been received already, else [`Frame::Partial`]: then [`Connection::receive_more`] waits for
+    /// more of it. For who has something to do before it waits; others call [`Connection::next`].
+    #[inline]
+    pub fn next_buffered(&mut self) -> Frame {
+        let frame = self.inbox.next_frame();
+        if !matches!(frame, Frame::Partial) {
+            self.unfinished = None;
+        }
+        frame
+    }
+
+    /// Sends what is in the outbox, and waits until something has come.
+    ///
+    /// # Errors
+    /// The connection is over; nothing further can be received.
+    #[inline]
+    pub fn receive_more(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
+        self.flush(token)?;
+        self.receive(token)
     }
 
     /// Whether something has arrived that [`Connection::next`] would act on without waiting for the peer.

@@ -1,4 +1,6 @@
 //! Accepts the clients of many functions on one thread, gives one client of each a session, and refuses the others.
+//!
+//! A session whose function has been taken away since makes room for the next one, and goes on beside it as a tombstone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -22,11 +24,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TURN: usize = 16;
 
 /// Serves until `stop` is thrown or every listening socket has failed.
-pub(super) fn run(servers: &[Server], token: &mut ThreadToken, stop: &Stop) -> Result<(), Errno> {
+pub(super) fn run(servers: &[&Server], token: &mut ThreadToken, stop: &Stop) -> Result<(), Errno> {
     let ended = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     std::thread::scope(|scope| {
         let mut acceptor = Acceptor {
-            places: servers.iter().map(Place::new).collect(),
+            places: servers.iter().map(|server| Place::new(server)).collect(),
             ended,
             accepting: true,
             failure: None,
@@ -52,6 +54,9 @@ struct Place<'scope, 'env> {
     server: &'env Server,
     candidates: Candidates,
     active: Option<Active<'scope>>,
+    /// Sessions for functions that were here before. Their number is bounded by `Server::plug`, but for those that have not
+    /// come as far as `VERSION`, which has a time.
+    tombstones: Vec<Active<'scope>>,
     /// Its listening socket works.
     listening: bool,
 }
@@ -148,43 +153,52 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
 
     fn give_up(&mut self, index: usize, errno: Errno) {
         let Some(place) = self.places.get_mut(index) else { return };
-        let function = place.server.function_name();
-        tracing::error!(function, %errno, "the listening socket failed; no client is taken any more");
+        let function = place.server.name();
+        tracing::error!(function = &*function, %errno, "the listening socket failed; no client is taken any more");
         place.listening = false;
         self.failure.get_or_insert(errno);
     }
 
     /// Ends all sessions: tells every one before it waits for the first.
     fn end(&mut self, token: &mut ThreadToken) {
-        let active: Vec<_> =
-            self.places.iter_mut().filter_map(|place| Some((place.server, place.active.take()?))).collect();
-        active.iter().for_each(|(_, active)| active.end());
-        active.into_iter().for_each(|(server, active)| active.join(server, token));
+        let active: Vec<_> = self.places.iter_mut().flat_map(Place::sessions).collect();
+        active.iter().for_each(Active::end);
+        active.into_iter().for_each(|active| active.join(token));
     }
 }
 
 impl<'scope, 'env> Place<'scope, 'env> {
     fn new(server: &'env Server) -> Place<'scope, 'env> {
         let candidates = Candidates::new(server.options.refusal_timeout);
-        Place { server, candidates, active: None, listening: true }
+        Place { server, candidates, active: None, tombstones: Vec::new(), listening: true }
     }
 
-    /// Takes leave of a session that has ended.
+    /// All its sessions.
+    fn sessions(&mut self) -> impl Iterator<Item = Active<'scope>> + use<'scope> {
+        self.active.take().into_iter().chain(std::mem::take(&mut self.tombstones))
+    }
+
+    /// Takes leave of sessions that have ended.
     fn reap(&mut self, token: &mut ThreadToken) {
-        if let Some(active) = self.active.take_if(|active| active.has_ended()) {
-            active.join(self.server, token);
+        self.tombstones.extend(self.active.take_if(|active| active.has_ended()));
+        for ended in self.tombstones.extract_if(.., |active| active.has_ended()) {
+            ended.join(token);
         }
     }
 
-    /// Makes a client of one of those that have connected, or refuses them if there is one.
+    /// Makes a client of one of those that have connected, or refuses them if there is no function or it has one.
     fn choose(&mut self, scope: &'scope Scope<'scope, 'env>, ended: &OwnedFd) {
+        let Some(seat) = self.server.door.seat() else {
+            return self.candidates.refuse(Errno::NODEV, false);
+        };
+        self.tombstones.extend(self.active.take_if(|active| !active.is_at(&seat)));
         match &self.active {
-            Some(active) => self.candidates.refuse(active.has_hung_up()),
+            Some(active) => self.candidates.refuse(Errno::BUSY, active.has_hung_up()),
             None => {
                 self.active = self
                     .candidates
                     .promote()
-                    .and_then(|stream| Active::start(scope, self.server, stream, ended));
+                    .and_then(|stream| Active::start(scope, self.server, seat, stream, ended));
             }
         }
     }
@@ -232,7 +246,8 @@ mod tests {
         let stop = Stop::new().unwrap();
         shutdown(&servers[0].socket.listener, Shutdown::Both).unwrap();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| run(&servers, &mut ThreadToken::at_thread_entry(), &stop));
+            let running =
+                scope.spawn(|| run(&servers.each_ref(), &mut ThreadToken::at_thread_entry(), &stop));
             let mut client = UnixStream::connect(servers[1].path()).unwrap();
             // A header of a command that is not VERSION is refused by the session: there is one.
             client.write_all(&[1, 0, 9, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
@@ -243,6 +258,6 @@ mod tests {
         // With nothing left to listen on it ends by itself.
         shutdown(&servers[1].socket.listener, Shutdown::Both).unwrap();
         let stop = Stop::new().unwrap();
-        assert_eq!(run(&servers, &mut ThreadToken::at_thread_entry(), &stop), Err(Errno::INVAL));
+        assert_eq!(run(&servers.each_ref(), &mut ThreadToken::at_thread_entry(), &stop), Err(Errno::INVAL));
     }
 }

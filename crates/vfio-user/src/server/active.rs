@@ -12,57 +12,75 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::write;
 use rustix::net::{Shutdown, shutdown};
 
+use super::door::{Door, FunctionSeat};
 use super::listener::Server;
 use super::{Session, SessionReport};
 
 /// The session that a server runs.
 pub(super) struct Active<'scope> {
+    /// The function that it was started for.
+    seat: Arc<FunctionSeat>,
+    name: Arc<str>,
     stream: UnixStream,
     thread: ScopedJoinHandle<'scope, SessionReport>,
     ended: Arc<AtomicBool>,
 }
 
 /// Says that a session has ended, also when it panicked.
-struct Notify {
+struct Notify<'env> {
+    door: &'env Door,
+    seat: Arc<FunctionSeat>,
     ended: Arc<AtomicBool>,
     event: OwnedFd,
 }
 
-impl Drop for Notify {
+impl Drop for Notify<'_> {
     fn drop(&mut self) {
+        // Before the place is given to the next one.
+        self.door.left(&self.seat);
         self.ended.store(true, Ordering::Release);
         let _ = write(self.event.as_fd(), &1u64.to_ne_bytes());
     }
 }
 
 impl<'scope> Active<'scope> {
-    /// Gives a client its session; `event` is written when it has ended. `None` when there is no thread for it; the
+    /// Gives a client its session for the function of `seat`; `event` is written when it has ended. `None` when there is no thread for it; the
     /// client is dropped then.
     pub(super) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         server: &'env Server,
+        seat: Arc<FunctionSeat>,
         stream: UnixStream,
         event: &OwnedFd,
     ) -> Option<Active<'scope>> {
-        let session = move |stream, notify: Notify| {
+        let Server { door, options, .. } = server;
+        let session = move |stream, notify: Notify<'_>| {
             let mut token = ThreadToken::at_thread_entry();
-            let report = Session::run(stream, &server.assignment, &server.options.session, &mut token);
+            let report = Session::run_at(stream, door, &notify.seat, &options.session, &mut token);
             drop(notify);
             report
         };
+        let name = server.name();
         let started = stream.try_clone().and_then(|copy| {
-            let ended = Arc::new(AtomicBool::new(false));
-            let notify = Notify { ended: Arc::clone(&ended), event: event.try_clone()? };
+            let (ended, event) = (Arc::new(AtomicBool::new(false)), event.try_clone()?);
+            let notify = Notify { door, seat: Arc::clone(&seat), ended: Arc::clone(&ended), event };
             let thread = Builder::new()
-                .name(format!("vfio-user {}", server.function_name()))
+                .name(format!("vfio-user {name}"))
                 .spawn_scoped(scope, move || session(copy, notify))?;
-            Ok(Active { stream, thread, ended })
+            Ok((thread, ended))
         });
-        started
-            .inspect_err(|error| {
-                tracing::error!(function = server.function_name(), %error, "a client was dropped: no thread");
-            })
-            .ok()
+        match started {
+            Ok((thread, ended)) => Some(Active { seat, name, stream, thread, ended }),
+            Err(error) => {
+                tracing::error!(function = &*name, %error, "a client was dropped: no thread");
+                None
+            }
+        }
+    }
+
+    /// Whether it was started for the function of `seat`.
+    pub(super) fn is_at(&self, seat: &Arc<FunctionSeat>) -> bool {
+        Arc::ptr_eq(&self.seat, seat)
     }
 
     /// The session is over, and its thread about to be.
@@ -82,9 +100,9 @@ impl<'scope> Active<'scope> {
     }
 
     /// Waits for a session that is ending: its own waits are bounded.
-    pub(super) fn join(self, server: &Server, token: &mut ThreadToken) {
+    pub(super) fn join(self, token: &mut ThreadToken) {
         let _shown = Waiting::new(token, "end a session", None, "the session's thread");
-        let function = server.function_name();
+        let function = &*self.name;
         match self.thread.join() {
             Ok(report) => tracing::info!(function, ?report, "a client left"),
             Err(_) => tracing::error!(function, "a session panicked; the function stays on the socket"),

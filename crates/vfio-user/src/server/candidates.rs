@@ -1,8 +1,8 @@
 //! Clients that have connected and have no session yet.
 //!
 //! A connection becomes a client when its first bytes arrive, so one that stays silent takes nobody's place.
-//! While another client has the function, a complete header is answered with `EBUSY`, unless that other client
-//! has already hung up: then the new one waits for the detach to end, so that a client may leave and come back
+//! While there is no function, a complete header is answered with `ENODEV`, and while another client has it with `EBUSY`, unless
+//! that other client has already hung up: then the new one waits for the detach to end, so that a client may leave and come back
 //! without being refused. All of it works without blocking and within a deadline.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -89,15 +89,15 @@ impl Candidates {
         Some(self.list.remove(index).stream)
     }
 
-    /// Refuses those that have sent a header and drops those that left or were silent for too long. For when
-    /// another client has the function; `leaving` says that it has hung up.
-    pub(super) fn refuse(&mut self, leaving: bool) {
+    /// Refuses those that have sent a header, with `errno`, and drops those that left or were silent for too long. For when
+    /// there is no function, or another client has it; `leaving` says that it has hung up.
+    pub(super) fn refuse(&mut self, errno: Errno, leaving: bool) {
         self.list.retain_mut(|candidate| {
             let expired = candidate.deadline.remaining().is_none();
             match peek(&candidate.stream) {
                 Sent::Gone => false,
                 Sent::Header(header) if expired || !leaving => {
-                    turn_away(&candidate.stream, &header);
+                    turn_away(&candidate.stream, &header, errno);
                     false
                 }
                 Sent::Header(_) | Sent::Part => {
@@ -121,10 +121,10 @@ fn peek(stream: &UnixStream) -> Sent {
 }
 
 /// Answers a client that cannot be served; the caller closes the socket.
-fn turn_away(stream: &UnixStream, header: &Header) {
+fn turn_away(stream: &UnixStream, header: &Header, errno: Errno) {
     // Descriptors that came along are closed by the kernel: no room for them is given.
     let _ = recv(stream, &mut [0; DISCARD][..], RecvFlags::DONTWAIT);
     // It fits into the empty send buffer; a client that is gone needs no answer.
-    let reply = header.error_reply(Errno::BUSY);
+    let reply = header.error_reply(errno);
     let _ = send(stream, reply.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }

@@ -3,11 +3,13 @@
 //! A client is refused here and not later: QEMU survives an error reply to `VERSION`, and crashes on some later
 //! ones. So the function is attached before the reply is sent.
 
-use assign::AttachError;
+use std::time::Instant;
+
 use gate::{Deadline, ThreadToken};
 use rustix::io::Errno;
 
-use super::session::{Session, SessionEnd, errno, is_version};
+use super::clients::ClientInfo;
+use super::session::{Session, SessionEnd, is_version};
 use crate::codec::{Capabilities, Header, VersionMessage, encode_version};
 use crate::connection::Message;
 
@@ -38,12 +40,12 @@ impl Session<'_> {
             return match outcome {
                 Ok(()) => Ok(()),
                 Err(errno) => {
-                    self.connection.flush(token)?;
+                    self.flush(token)?;
                     Err(SessionEnd::Refused(errno))
                 }
             };
         }
-        self.connection.flush(token)?;
+        self.flush(token)?;
         Err(SessionEnd::NotNegotiated)
     }
 
@@ -52,21 +54,21 @@ impl Session<'_> {
         if proposed.major != VERSION.0 {
             return Err(Errno::INVAL);
         }
-        let attached = self.assignment.attach(token).map_err(|error| match error {
-            AttachError::Busy => Errno::BUSY,
-            AttachError::Refused(error) => errno(error),
-        })?;
+        // Whatever happens from here on, the end of the session detaches.
+        self.facts = self.hold.attach(token)?;
+        if let Some(door) = self.hold.door() {
+            let info = ClientInfo { pid: self.connection.peer_process(), since: Instant::now() };
+            door.came(self.hold.seat(), info);
+        }
         self.client_fds = proposed.capabilities.max_msg_fds;
         let own = Capabilities {
             max_msg_fds: ADVERTISED_FDS,
             max_data_xfer_size: self.options.max_data(),
-            max_dma_maps: u32::try_from(self.assignment.limits().dma_maps).unwrap_or(u32::MAX),
+            max_dma_maps: self.facts.dma_maps,
             pgsizes: 4096,
             write_multiple: proposed.capabilities.write_multiple,
         };
         let payload = encode_version(VERSION.0, VERSION.1.min(proposed.minor), &own);
-        // Held before the reply is queued: whatever happens from here on, the end of the session detaches.
-        self.attached = Some(attached);
         self.reply(header, &[&payload])
     }
 }

@@ -8,7 +8,7 @@ use gate::ThreadToken;
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
-use super::session::{Session, errno};
+use super::session::Session;
 use crate::codec::{
     HEADER_SIZE, Header, RegionAccess, RegionCapabilities, RegionInfo, RegionInfoFlags, RegionType,
     SparseArea, wire_size,
@@ -35,8 +35,7 @@ impl Session<'_> {
         let outbox = &mut self.connection.outbox;
         let room = outbox.draft(HEAD + length)?;
         let (head, data) = room.split_at_mut_checked(HEAD).ok_or(Errno::NOMEM)?;
-        let mut requests = self.assignment.requests(&mut self.patience);
-        requests.region_read(token, access.region, access.offset, data).map_err(errno)?;
+        self.hold.read(token, &self.facts, access, data)?;
         if header.no_reply() {
             return Ok(());
         }
@@ -61,11 +60,11 @@ impl Session<'_> {
         if asked.index == VGA {
             return self.reply(header, &[info.as_bytes()]);
         }
-        let region = self.assignment.region_info(asked.index).map_err(errno)?;
+        let region = self.facts.region(asked.index)?;
         info.flags = region.flags.0 & (RegionFlags::READ | RegionFlags::WRITE);
         info.size = region.size;
-        let shared = self.share(token, asked.index);
         let kind = region.kind.map(|own| RegionType { kind: own.kind, subtype: own.subtype });
+        let shared = self.share(token, asked.index);
         let areas = shared.iter().flat_map(|(areas, _)| areas.iter().copied()).collect();
         let capabilities = RegionCapabilities { kind, areas }.encode();
         if shared.is_some() {
@@ -87,21 +86,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What the client may map of a region, and the file to map. The answer to the first question stands, so that the one
+    /// What the client may map of a region, and the file to map; nothing of a function that is no longer there. The answer to the first question stands, so that the one
     /// with room for it finds what the one without was told.
     fn share(&mut self, token: &mut ThreadToken, index: u32) -> Option<(Vec<SparseArea>, Arc<OwnedFd>)> {
         // A client that takes no descriptors cannot map, and is not told that it could.
         if self.client_fds == 0 {
             return None;
         }
-        let Session { attached, connection, .. } = self;
-        let shared = attached.as_mut()?.share(token, index, || describe(connection.peer_process()))?;
+        let Session { hold, connection, .. } = self;
+        let shared = hold.function()?.share(token, index, || describe(connection.peer_process()))?;
         let areas = shared.areas().iter().map(|area| SparseArea { offset: area.offset, size: area.size });
         Some((areas.collect(), Arc::clone(shared.file())))
     }
 
     /// Sends the outbox with a descriptor. It holds nothing but the reply: it was flushed before this command.
     fn send_fd(&mut self, token: &mut ThreadToken, fd: BorrowedFd<'_>) {
+        self.hold.rest(token);
         // A failure to send ends the session at its next receive.
         let _ = self.connection.flush_with(token, &[fd]);
     }

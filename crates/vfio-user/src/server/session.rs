@@ -8,6 +8,10 @@
 //! A client counts the time of a command from when it sent it. So commands that wait behind each other share the time
 //! that one may take, from the first that has to wait until all that had arrived is answered ([`Patience`]).
 //!
+//! The session's hold on the function is put down before every wait for the client, so that it can be taken away ([`Seat`]).
+//! From then on the session is a *tombstone*: a client that is a virtual machine dies if its device stops answering, so it
+//! goes on being told what a function would have told it, and nothing happens.
+//!
 //! Replies to region accesses that arrived together leave together. Before any other command, which may take
 //! long, replies that wait are sent.
 
@@ -15,14 +19,19 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assign::{Assignment, Attached, DmaMapFlags, DmaMapRequest, Patience, RequestError, Requests, SetIrqs};
+use assign::{Assignment, DmaMapFlags, DmaMapRequest, SetIrqs};
 use gate::{Deadline, ThreadToken};
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::SessionOptions;
+use super::door::{Door, FunctionSeat};
+use super::facts::Facts;
+use super::hold::{Hold, errno};
+use super::revoke::revoke;
+use super::seat::Seat;
 use crate::codec::{
-    Command, DeviceFlags, DeviceInfo, DmaMap, Header, IrqInfo, MessageType, MultiWrite, Request,
+    Command, DeviceFlags, DeviceInfo, DmaMap, Header, IrqInfo, MessageType, MultiWrite, RegionAccess, Request,
 };
 use crate::connection::{Connection, ConnectionError, Frame, Message};
 
@@ -58,15 +67,14 @@ pub struct SessionReport {
 
 /// The conversation with one client. See the module's head.
 pub struct Session<'a> {
-    pub(super) assignment: &'a Arc<Assignment>,
     pub(super) options: &'a SessionOptions,
     pub(super) connection: Connection,
     /// The hold on the function, from `VERSION` on.
-    pub(super) attached: Option<Attached>,
+    pub(super) hold: Hold<'a>,
+    /// What the client is told of the function, from `VERSION` on.
+    pub(super) facts: Facts,
     /// Descriptors that the client takes in one message.
     pub(super) client_fds: u32,
-    /// The time that the commands which have arrived share.
-    pub(super) patience: Patience,
     report: SessionReport,
 }
 
@@ -82,57 +90,103 @@ impl Session<'_> {
         options: &SessionOptions,
         token: &mut ThreadToken,
     ) -> SessionReport {
-        let report = SessionReport { end: SessionEnd::Closed, messages: 0, refused: 0, posted_failures: 0 };
-        let mut session = Session {
-            assignment,
-            options,
-            connection: Connection::new(stream, options.limits()),
-            attached: None,
-            client_fds: 0,
-            patience: Patience::new(),
-            report,
-        };
-        let end = match session.negotiate(token) {
-            Ok(()) => session.serve(token),
-            Err(end) => end,
-        };
-        let Session { attached, connection, report, .. } = session;
-        // First, so that a client that was refused is not kept waiting for the detach.
-        connection.close();
-        if let Some(attached) = attached {
-            attached.detach(token);
-        }
-        SessionReport { end, ..report }
+        let seat = Arc::new(Seat::new(Arc::clone(assignment)));
+        Session::sit(stream, Hold::new(&seat, None), options, token, |_, _| {})
     }
 
-    fn serve(&mut self, token: &mut ThreadToken) -> SessionEnd {
-        loop {
-            if let Err(end) = self.serve_one(token) {
-                return end;
+    /// Serves the client of a seat behind a door.
+    pub(super) fn run_at(
+        stream: UnixStream,
+        door: &Door,
+        seat: &Arc<FunctionSeat>,
+        options: &SessionOptions,
+        token: &mut ThreadToken,
+    ) -> SessionReport {
+        Session::sit(stream, Hold::new(seat, Some(door)), options, token, |_, _| {})
+    }
+
+    /// As [`Session::run`], with a revocation by the same thread after so many messages. It finds the hold at rest if the number
+    /// is even, else in hand, and waits for nobody. For tests.
+    pub(crate) fn run_revoked(
+        stream: UnixStream,
+        assignment: &Arc<Assignment>,
+        options: &SessionOptions,
+        token: &mut ThreadToken,
+        after: u64,
+    ) -> SessionReport {
+        let seat = Arc::new(Seat::new(Arc::clone(assignment)));
+        Session::sit(stream, Hold::new(&seat, None), options, token, |session, token| {
+            if session.report.messages < after || seat.is_revoked() {
+                return;
             }
+            if after.is_multiple_of(2) {
+                session.hold.rest(token);
+            }
+            let _in_hand = revoke(&seat, None, token, Deadline::after(Duration::ZERO));
+        })
+    }
+
+    /// Serves the client, and calls `between` before each message but the first.
+    fn sit(
+        stream: UnixStream,
+        hold: Hold<'_>,
+        options: &SessionOptions,
+        token: &mut ThreadToken,
+        mut between: impl FnMut(&mut Session<'_>, &mut ThreadToken),
+    ) -> SessionReport {
+        let report = SessionReport { end: SessionEnd::Closed, messages: 0, refused: 0, posted_failures: 0 };
+        let mut session = Session {
+            options,
+            connection: Connection::new(stream, options.limits()),
+            hold,
+            facts: Facts::default(),
+            client_fds: 0,
+            report,
+        };
+        let mut end = session.negotiate(token);
+        while end.is_ok() {
+            between(&mut session, token);
+            end = session.serve_one(token);
         }
+        let Session { mut hold, connection, report, .. } = session;
+        // First, so that a client that was refused is not kept waiting for the detach.
+        connection.close();
+        hold.give_up(token);
+        SessionReport { end: end.err().unwrap_or(SessionEnd::Closed), ..report }
     }
 
     #[inline]
     fn serve_one(&mut self, token: &mut ThreadToken) -> Result<(), SessionEnd> {
-        let message = self.receive(token)?;
-        let header = message.header;
-        let outcome = self.execute(token, message);
-        self.settle(&header, outcome)?;
+        let mut message = self.receive(token)?;
+        let mut outcome = self.execute(token, &mut message);
+        // What failed because the function was taken away meanwhile did not fail: it met nothing.
+        if outcome.is_err() && self.hold.end_if_over(token) {
+            outcome = self.execute(token, &mut message);
+        }
+        self.settle(&message.header, outcome)?;
         if self.connection.outbox.is_full() {
-            self.connection.flush(token)?;
+            self.flush(token)?;
         }
         Ok(())
+    }
+
+    /// Sends the replies that wait, with the hold put down.
+    pub(super) fn flush(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {
+        if self.connection.outbox.is_empty() {
+            return Ok(());
+        }
+        self.hold.rest(token);
+        self.connection.flush(token)
     }
 
     /// The next message that is whole and a command. Others are answered here.
     #[inline]
     pub(super) fn receive(&mut self, token: &mut ThreadToken) -> Result<Message, SessionEnd> {
-        if self.patience.is_running() {
+        if self.hold.patience.is_running() {
             self.renew_patience();
         }
         loop {
-            let (header, errno) = match self.connection.next(token)? {
+            let (header, errno) = match self.connection.next_buffered() {
                 Frame::Message(message) => {
                     self.report.messages += 1;
                     if message.header.message_type() == Some(MessageType::Command) && !message.fds_lost {
@@ -143,11 +197,14 @@ impl Session<'_> {
                 Frame::TooLarge(header) => (header, Errno::TOOBIG),
                 Frame::OutOfStep(header) => {
                     self.settle(&header, Err(Errno::INVAL))?;
-                    self.connection.flush(token)?;
+                    self.flush(token)?;
                     return Err(SessionEnd::OutOfStep);
                 }
-                // `next` waits until there is more than that.
-                Frame::Partial => continue,
+                Frame::Partial => {
+                    self.hold.rest(token);
+                    self.connection.receive_more(token)?;
+                    continue;
+                }
             };
             self.settle(&header, Err(errno))?;
         }
@@ -158,14 +215,8 @@ impl Session<'_> {
     #[cold]
     fn renew_patience(&mut self) {
         if !self.connection.has_more() {
-            self.patience.renew();
+            self.hold.patience.renew();
         }
-    }
-
-    /// The function, for a command whose time is that of all that have arrived.
-    #[inline]
-    fn requests(&mut self) -> Requests<'_> {
-        self.assignment.requests(&mut self.patience)
     }
 
     /// Answers a command that failed; one that succeeded has answered.
@@ -199,19 +250,17 @@ impl Session<'_> {
 
     /// Carries a command out and answers it, if it succeeds.
     #[inline]
-    fn execute(&mut self, token: &mut ThreadToken, message: Message) -> Result<(), Errno> {
+    fn execute(&mut self, token: &mut ThreadToken, message: &mut Message) -> Result<(), Errno> {
         let header = message.header;
-        let payload = self.connection.inbox.payload(&message);
+        let payload = self.connection.inbox.payload(message);
         match Request::parse(header.command, payload, self.options.max_data())? {
             Request::RegionRead(access) => self.region_read(token, &header, access),
             Request::RegionWrite(access, data) => {
-                let mut requests = self.assignment.requests(&mut self.patience);
-                requests.region_write(token, access.region, access.offset, data).map_err(errno)?;
+                self.hold.write(token, &self.facts, access, data)?;
                 self.reply(&header, &[access.as_bytes()])
             }
             Request::RegionWriteMulti(writes) => {
-                let limit = self.assignment.limits().access_timeout;
-                let done = write_multi(self.assignment.requests(&mut self.patience), token, writes, limit)?;
+                let done = write_multi(&mut self.hold, token, &self.facts, writes)?;
                 self.reply(&header, &[done.as_bytes()])
             }
             _ => self.execute_slow(token, message),
@@ -220,23 +269,31 @@ impl Session<'_> {
 
     /// The commands outside the hot path. Their own wait must not delay replies that are ready.
     #[cold]
-    fn execute_slow(&mut self, token: &mut ThreadToken, mut message: Message) -> Result<(), Errno> {
+    fn execute_slow(&mut self, token: &mut ThreadToken, message: &mut Message) -> Result<(), Errno> {
         // A failure to send ends the session at its next receive.
-        let _ = self.connection.flush(token);
+        let _ = self.flush(token);
+        if self.hold.function().is_some() {
+            self.hold.end_if_over(token);
+        }
         let header = message.header;
         let fds = std::mem::take(&mut message.fds);
-        let payload = self.connection.inbox.payload(&message);
+        let payload = self.connection.inbox.payload(message);
         match Request::parse(header.command, payload, self.options.max_data())? {
             Request::DmaMap(map) => {
-                self.requests().dma_map(token, map_request(map, fds)?).map_err(errno)?;
+                let map = map_request(map, fds)?;
+                self.hold.act(token, |requests, token| requests.dma_map(token, map))?;
                 self.reply(&header, &[])
             }
             Request::DmaUnmap(unmap) => {
-                self.requests().dma_unmap(token, unmap.address, unmap.size).map_err(errno)?;
+                let (iova, size) = (unmap.address, unmap.size);
+                self.hold.act_and_settle(token, &self.facts, |requests, token| {
+                    requests.dma_unmap(token, iova, size)
+                })?;
                 self.reply(&header, &[unmap.as_bytes()])
             }
             Request::DmaUnmapAll(unmap) => {
-                self.requests().dma_unmap_all(token).map_err(errno)?;
+                self.hold
+                    .act_and_settle(token, &self.facts, |requests, token| requests.dma_unmap_all(token))?;
                 self.reply(&header, &[unmap.as_bytes()])
             }
             Request::DeviceInfo(_) => {
@@ -245,24 +302,22 @@ impl Session<'_> {
             }
             Request::RegionInfo(info) => self.region_info(token, &header, info),
             Request::IrqInfo(info) => {
-                let found = self.assignment.irq_info(info.index).map_err(errno)?;
+                let found = self.facts.irq(info.index)?;
                 let info = IrqInfo { argsz: 16, flags: found.flags.0, index: info.index, count: found.count };
                 self.reply(&header, &[info.as_bytes()])
             }
             Request::SetIrqs(set, data) => {
                 let set = SetIrqs::decode(set.index, set.start, set.count, set.flags, data, fds);
-                let mut requests = self.assignment.requests(&mut self.patience);
-                requests.set_irqs(token, set.map_err(errno)?).map_err(errno)?;
+                let set = set.map_err(errno)?;
+                self.hold.act(token, |requests, token| requests.set_irqs(token, set))?;
                 self.reply(&header, &[])
             }
             Request::DeviceReset => {
-                self.requests().reset(token).map_err(errno)?;
+                self.hold.act(token, |requests, token| requests.reset(token))?;
                 self.reply(&header, &[])
             }
             // No region has ioeventfds or ioregionfds.
-            Request::RegionIoFds(io_fds) if io_fds.index < self.assignment.device_info().regions => {
-                Err(Errno::OPNOTSUPP)
-            }
+            Request::RegionIoFds(io_fds) if io_fds.index < self.facts.device.regions => Err(Errno::OPNOTSUPP),
             // There is no feature, whatever is asked about it (VF-45). Migration is not offered.
             Request::Feature(_) => Err(Errno::NOTTY),
             // A second `VERSION` would renegotiate under requests that rely on the first.
@@ -274,7 +329,7 @@ impl Session<'_> {
     }
 
     fn device_info(&self) -> DeviceInfo {
-        let info = self.assignment.device_info();
+        let info = self.facts.device;
         let reset = if info.reset { DeviceFlags::RESET } else { DeviceFlags::empty() };
         DeviceInfo {
             argsz: 16,
@@ -302,17 +357,20 @@ fn map_request(map: DmaMap, fds: Vec<std::os::fd::OwnedFd>) -> Result<DmaMapRequ
 /// Carries out writes in order until one fails or they have taken as long as one access may; gives how many were
 /// done. The first one's failure is the whole message's.
 fn write_multi(
-    mut requests: Requests<'_>,
+    hold: &mut Hold<'_>,
     token: &mut ThreadToken,
+    facts: &Facts,
     writes: &[u8],
-    limit: Duration,
 ) -> Result<u64, Errno> {
-    let deadline = Deadline::after(limit);
+    let deadline = Deadline::after(facts.access_timeout);
     let mut done = 0;
     for write in MultiWrite::each(writes) {
-        match requests.region_write(token, write.region, write.offset, write.bytes()) {
+        let bytes = write.bytes();
+        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let access = RegionAccess { offset: write.offset, region: write.region, count };
+        match hold.write(token, facts, access, bytes) {
             Ok(()) => done += 1,
-            Err(error) if done == 0 => return Err(errno(error)),
+            Err(errno) if done == 0 => return Err(errno),
             Err(_) => break,
         }
         if deadline.remaining().is_none() {
@@ -320,11 +378,6 @@ fn write_multi(
         }
     }
     Ok(done)
-}
-
-/// The number that an error reply carries.
-pub(super) fn errno(error: RequestError) -> Errno {
-    Errno::from_raw_os_error(error.errno.raw())
 }
 
 impl From<ConnectionError> for SessionEnd {

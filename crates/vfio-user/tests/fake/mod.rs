@@ -8,16 +8,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod socket;
+
 use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use assign::{Assignment, Limits, Port};
+use assign::{Assignment, EventSink, Limits, Port};
 use gate::{Gate, Pass, Quiesced, ThreadToken};
 use mapping::{Area, Holds, MappingLimits, Memory};
 use parking_lot::Mutex;
@@ -48,6 +50,8 @@ pub const DMA_ADDRESS: u64 = 0x18;
 pub const DMA_READ: u64 = 0x20;
 /// Register, 8 bytes: what was read.
 pub const DMA_DATA: u64 = 0x28;
+/// Register: a store does not return while [`FakeDevice::hangs`].
+pub const HANG: u64 = 0x30;
 /// Region numbers.
 pub const CONFIG: u32 = 7;
 /// The device's own region that can be written: a page of registers, one of data, one of doorbells.
@@ -71,6 +75,8 @@ pub struct FakeDevice {
     page: Arc<Memory>,
     pub own: Arc<Memory>,
     pub resets: AtomicU32,
+    /// A store to [`HANG`] takes as long as this is set.
+    pub hangs: AtomicBool,
 }
 
 impl Device for FakeDevice {
@@ -95,6 +101,13 @@ impl Device for FakeDevice {
         }
         self.registers.lock()[at..at + data.len()].copy_from_slice(data);
         match offset {
+            HANG => {
+                // A test that has failed does not keep its session for ever.
+                let end = std::time::Instant::now() + Duration::from_secs(60);
+                while self.hangs.load(Ordering::Acquire) && std::time::Instant::now() < end {
+                    std::thread::yield_now();
+                }
+            }
             SIGNAL => self.port.interrupts().signal(pass, u16::from(data[0])),
             DMA_READ => {
                 let mut bytes = [0; 8];
@@ -175,6 +188,11 @@ impl Fixture {
     }
 
     pub fn bounded(limits: Limits, mapping: MappingLimits) -> Fixture {
+        Fixture::told(limits, mapping, Arc::new(()))
+    }
+
+    /// Its events go to `events`.
+    pub fn told(limits: Limits, mapping: MappingLimits, events: Arc<dyn EventSink>) -> Fixture {
         let class = pci_spec::ClassCode::new(0xff, 0, 0);
         let config = ConfigSpace::builder(Identity::new(0x1234, 0x11e8, class))
             .bar(BAR0, BarKind::Memory64, BAR0_SIZE)
@@ -192,13 +210,14 @@ impl Fixture {
             .unwrap();
         let config = Arc::new(config);
         let gate = Gate::new("fake");
-        let port = Port::new(&gate, Arc::clone(&config), Arc::new(()));
+        let port = Port::new(&gate, Arc::clone(&config), events);
         let device = Arc::new(FakeDevice {
             port: Arc::clone(&port),
             registers: Mutex::new(vec![0; 4096]),
             page: Memory::new("BAR 0", BAR0_SIZE),
             own: Memory::new("own region", OWN_SIZE),
             resets: AtomicU32::new(0),
+            hangs: AtomicBool::new(false),
         });
         let shared: Arc<dyn Device> = Arc::clone(&device) as Arc<dyn Device>;
         let function = Function::new("fake", gate.clone(), config, shared).limited_by(mapping);
@@ -407,4 +426,21 @@ pub fn mapped_memfds() -> usize {
         .lines()
         .filter(|line| line.contains("/memfd:"))
         .count()
+}
+
+/// Eventfds of this process.
+pub fn open_eventfds() -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|link| link.as_os_str() == "anon_inode:[eventfd]").count()
+}
+
+/// Waits for what is bound to happen.
+#[track_caller]
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
 }
