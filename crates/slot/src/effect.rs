@@ -49,6 +49,8 @@ pub enum Finished {
     TooMany,
     /// The card was taken out, or failed, while it was wanted.
     Lost,
+    /// The slot was shut down, with everything else.
+    ShutDown,
 }
 
 /// Something that those who watch want to know.
@@ -85,6 +87,8 @@ pub enum Notice {
     Revoking(Cause),
     /// Nothing reaches the card any more.
     Revoked,
+    /// What was on the card is out of the topology.
+    Removed,
     /// The slot is off.
     Off,
 }

@@ -21,16 +21,52 @@
 //! Every state but `Off` and `On` is left by a deadline or by an effect that is carried out by one, so every operation
 //! ends, whatever a consumer does.
 //!
-//! What this crate does **not** do: it opens no gate, touches no function, knows no consumer and runs no timer.
+//! [`Controller`] is the shell around it, one for each slot (law 2). Its [`Hardware`] powers and finds the card, [`Consumer`]s and
+//! [`Driver`]s hold what is on it, a [`Crew`] supplies the threads, and whoever [`Watch`]es is told. All of them are foreign code:
+//! they are called with nothing held, with a deadline, and contained. Before anything is waited for, the gates of all
+//! functions of a card are gone (law 8, HP-12); an orderly removal silences the hardware first (HP-13).
+//!
+//! What this crate does **not** do: it makes no function and no gate, knows no topology, no wire format and no command line.
+//!
+//! # Concurrency
+//! One thread drives a slot at a time, and may be replaced by another when a call does not return (module `controller`). Slots share
+//! nothing but their crew. All locks are leaves ([`ranks`]); nothing is called under them.
 
+// Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+mod binding;
+mod consumer;
+mod controller;
+mod crew;
+mod driver;
 mod effect;
 mod event;
+mod hardware;
+mod operation;
+mod patience;
+pub mod ranks;
+mod settings;
 mod sight;
 mod slot;
 mod step;
+#[cfg(not(any(loom, shuttle)))]
+mod threads;
+mod watch;
 
+pub use binding::Binding;
+pub use consumer::Consumer;
+pub use controller::{Controller, LeftBehind, Parts, Report};
+pub use crew::{ByHand, Crew};
+pub use driver::{Bound, Driver, Drivers, ProbeError};
 pub use effect::{Effect, Finished, Lamp, Notice, Removal};
 pub use event::{Event, OperationId, Request};
+pub use hardware::Hardware;
+pub use operation::Operation;
+pub use settings::Settings;
 pub use sight::{Features, Sight};
 pub use slot::{Cause, Leaving, Powering, Slot, State};
 pub use step::{BLINK, CARD_AND_LINK_WAIT, DEFAULT_UNPLUG_TIMEOUT, MAX_OPERATIONS, POWER_OFF_WAIT, REMIND};
+#[cfg(not(any(loom, shuttle)))]
+pub use threads::Threads;
+pub use watch::{Failure, Told, Watch};

@@ -1,12 +1,15 @@
 //! A slot, as far as its life goes.
 
 use crate::event::OperationId;
+use crate::settings::Settings;
 use crate::sight::{Features, Sight};
 use std::time::Duration;
 
 /// Why a card leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
+    /// Nobody has anything of it any more.
+    Released,
     /// An operator or the button asked for it, and the consumer has not let go in time.
     Deadline,
     /// An operator does not want the consumer to be asked.
@@ -92,9 +95,13 @@ pub enum State {
 }
 
 /// One slot: its state, what is seen of it, and who waits for it. Times are of the owner's clock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     pub(crate) features: Features,
+    /// How often a consumer is asked again.
+    pub(crate) remind: Duration,
+    /// How long consumers are asked when the button was pressed.
+    pub(crate) unplug_timeout: Duration,
     pub(crate) state: State,
     pub(crate) sight: Sight,
     /// Those who wait for what is under way, at most [`MAX_OPERATIONS`](crate::MAX_OPERATIONS).
@@ -108,8 +115,24 @@ pub struct Slot {
 impl Slot {
     /// An empty slot without power.
     #[must_use]
-    pub fn new(features: Features) -> Slot {
-        Slot { features, ..Slot::default() }
+    pub fn new(features: Features, settings: &Settings) -> Slot {
+        Slot {
+            features,
+            // A timer that is due at once, for ever, would be a loop without end.
+            remind: settings.remind.max(Duration::from_millis(1)),
+            unplug_timeout: settings.unplug_timeout,
+            state: State::Off,
+            sight: Sight::default(),
+            waiting: Vec::new(),
+            wanted_off: false,
+            comes_back: false,
+        }
+    }
+
+    /// Whether the card is brought up again when it has left (HP-14, HP-15).
+    #[must_use]
+    pub fn comes_back(&self) -> bool {
+        self.comes_back
     }
 
     /// Where it is in its life.

@@ -2,7 +2,7 @@
 
 use slot::{
     BLINK, CARD_AND_LINK_WAIT, Cause, Effect, Event, Features, Finished, Lamp, Leaving, Notice, OperationId,
-    POWER_OFF_WAIT, REMIND, Removal, Request, Slot, State,
+    POWER_OFF_WAIT, REMIND, Removal, Request, Settings, Slot, State,
 };
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Bench {
 
 impl Bench {
     fn new(features: Features) -> Bench {
-        Bench { slot: Slot::new(features), now: SECOND }
+        Bench { slot: Slot::new(features, &Settings::default()), now: SECOND }
     }
 
     fn on(features: Features) -> Bench {
@@ -33,8 +33,8 @@ impl Bench {
     }
 
     fn send(&mut self, event: Event) -> Vec<Effect> {
-        let (slot, effects) = self.slot.clone().step(self.now, event);
-        self.slot = slot;
+        let mut effects = Vec::new();
+        self.slot.step(self.now, event, &mut effects);
         effects
     }
 
@@ -156,7 +156,7 @@ fn an_unplug_climbs_the_ladder_and_power_is_off_for_a_second_hp_09_hp_13() {
     assert!(effects.contains(&Effect::Tell(Notice::Revoking(Cause::Deadline))));
     assert!(effects.ends_with(&[Effect::Revoke]) && !effects.contains(&Effect::Disconnect));
     assert!(bench.send(Event::Revoked).ends_with(&[Effect::Remove(Removal::Orderly)]));
-    assert_eq!(bench.send(Event::Removed), [Effect::CutPower]);
+    assert_eq!(bench.send(Event::Removed), [Effect::Tell(Notice::Removed), Effect::CutPower]);
     assert_eq!(bench.send(Event::PoweredOff), [Effect::SetTimer(bench.now + POWER_OFF_WAIT)]);
     let effects = bench.pass(POWER_OFF_WAIT);
     assert_eq!(ended(&effects), [(1, Finished::Done)]);
@@ -274,6 +274,22 @@ fn an_unplug_that_was_asked_for_is_not_undone_by_a_link_that_flaps_hp_17() {
     bench.send(Event::PoweredOff);
     let effects = bench.pass(POWER_OFF_WAIT);
     assert_eq!(bench.slot.state(), State::Off, "{effects:?}");
+}
+
+#[test]
+fn an_unplug_of_a_card_that_leaves_already_keeps_it_from_coming_back_hp_17() {
+    for unplugged in [false, true] {
+        let mut bench = Bench::on(Features { power_controller: false, ..Features::default() });
+        bench.send(Event::Link(false));
+        bench.send(Event::Link(true));
+        if unplugged {
+            bench.ask(1, unplug(60));
+        }
+        bench.send(Event::Revoked);
+        bench.send(Event::Removed);
+        bench.send(Event::PoweredOff);
+        assert_eq!(bench.slot.state() == State::Off, unplugged);
+    }
 }
 
 #[test]

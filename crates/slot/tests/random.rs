@@ -1,7 +1,7 @@
 //! Any sequence of events, any speed of the owner: every operation ends once, in bounded time, and in the right order.
 
 use proptest::prelude::*;
-use slot::{Effect, Event, Features, Finished, OperationId, Removal, Request, Slot, State};
+use slot::{Effect, Event, Features, Finished, OperationId, Removal, Request, Settings, Slot, State};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ struct Owner {
 
 impl Owner {
     fn send(&mut self, event: Event) {
-        let (slot, effects) = self.slot.clone().step(self.now, event);
-        self.slot = slot;
+        let mut effects = Vec::new();
+        self.slot.step(self.now, event, &mut effects);
         let surprise = effects.iter().position(|effect| *effect == Effect::Disconnect);
         let acts = effects.iter().position(|effect| !matches!(effect, Effect::Tell(_)));
         assert!(surprise.is_none() || surprise == acts, "HP-12: {effects:?}");
@@ -173,7 +173,7 @@ proptest! {
     ) {
         let features = Features { power_controller, attention_button, latch };
         let mut owner = Owner {
-            slot: Slot::new(features),
+            slot: Slot::new(features, &Settings::default()),
             now: Duration::ZERO,
             timer: None,
             work: VecDeque::new(),

@@ -1,13 +1,13 @@
 //! The way off: ask, remind, revoke, remove, cut the power.
 
-use super::{POWER_OFF_WAIT, REMIND, Step};
+use super::{POWER_OFF_WAIT, Step};
 use crate::effect::{Effect, Finished, Lamp, Notice, Removal};
 use crate::slot::{Cause, Leaving, State};
 use std::time::Duration;
 
-impl Step {
+impl Step<'_> {
     pub(super) fn begin_to_leave(&mut self, timeout: Duration) {
-        self.slot.wanted_off = true;
+        self.stays_off();
         self.order(Effect::StopTimer);
         self.order(Effect::PowerLamp(Lamp::Blink));
         if timeout.is_zero() {
@@ -15,11 +15,17 @@ impl Step {
             return;
         }
         let deadline = self.now.saturating_add(timeout);
-        let remind = self.now.saturating_add(REMIND);
+        let remind = self.now.saturating_add(self.slot.remind);
         self.slot.state = State::Leaving(Leaving::Asked { times: 1, remind, deadline });
         self.order(Effect::Ask { nth: 1 });
         self.order(Effect::SetTimer(remind.min(deadline)));
         self.tell(Notice::Asked(1));
+    }
+
+    /// Somebody asked for it: nothing that the hardware did or does brings this card back (HP-17).
+    pub(super) fn stays_off(&mut self) {
+        self.slot.wanted_off = true;
+        self.slot.comes_back = false;
     }
 
     pub(super) fn set_deadline(&mut self, sooner: Duration) {
@@ -52,7 +58,7 @@ impl Step {
             self.order(Effect::StopTimer);
             self.tell(Notice::Released);
             // Nobody is there to be revoked, and nobody may come any more.
-            self.slot.state = State::Leaving(Leaving::Revoking(Cause::Deadline));
+            self.slot.state = State::Leaving(Leaving::Revoking(Cause::Released));
             self.order(Effect::Revoke);
         }
     }
@@ -71,6 +77,7 @@ impl Step {
 
     pub(super) fn removed(&mut self) {
         if let State::Leaving(Leaving::Removing { .. }) = self.slot.state {
+            self.tell(Notice::Removed);
             self.cut_power();
         }
     }

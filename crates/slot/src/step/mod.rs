@@ -24,23 +24,21 @@ pub const DEFAULT_UNPLUG_TIMEOUT: Duration = Duration::from_secs(60);
 pub const MAX_OPERATIONS: usize = 64;
 
 impl Slot {
-    /// What becomes of a slot when `event` happens at `now`, and what its owner is to do.
-    #[must_use]
-    pub fn step(self, now: Duration, event: Event) -> (Slot, Vec<Effect>) {
-        let mut step = Step { slot: self, now, effects: Vec::new() };
-        step.happen(event);
-        (step.slot, step.effects)
+    /// `event` happens at `now`: changes the slot, and adds to `effects` what its owner is to do. A function of the slot and its
+    /// arguments and of nothing else.
+    pub fn step(&mut self, now: Duration, event: Event, effects: &mut Vec<Effect>) {
+        Step { slot: self, now, effects }.happen(event);
     }
 }
 
 /// A step under way.
-struct Step {
-    slot: Slot,
+struct Step<'a> {
+    slot: &'a mut Slot,
     now: Duration,
-    effects: Vec<Effect>,
+    effects: &'a mut Vec<Effect>,
 }
 
-impl Step {
+impl Step<'_> {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Asked(id, request) => self.asked(id, request),
@@ -75,7 +73,9 @@ impl Step {
                 }
                 None => self.power_on(),
             },
-            State::BlinkingOff { until } if until <= self.now => self.begin_to_leave(DEFAULT_UNPLUG_TIMEOUT),
+            State::BlinkingOff { until } if until <= self.now => {
+                self.begin_to_leave(self.slot.unplug_timeout)
+            }
             State::PoweringOn(Powering::CardAndLink { until }) if until <= self.now => {
                 self.fail(Finished::NoLink);
             }
@@ -83,7 +83,7 @@ impl Step {
                 self.revoke(Cause::Deadline);
             }
             State::Leaving(Leaving::Asked { times, remind, deadline }) if remind <= self.now => {
-                let (times, remind) = (times.saturating_add(1), self.now.saturating_add(REMIND));
+                let (times, remind) = (times.saturating_add(1), self.now.saturating_add(self.slot.remind));
                 self.slot.state = State::Leaving(Leaving::Asked { times, remind, deadline });
                 self.order(Effect::Ask { nth: times });
                 self.order(Effect::SetTimer(remind.min(deadline)));
@@ -104,8 +104,6 @@ impl Step {
 
     /// Ends what everybody waits for.
     fn finish(&mut self, how: Finished) {
-        for id in std::mem::take(&mut self.slot.waiting) {
-            self.order(Effect::Finish(id, how));
-        }
+        self.effects.extend(self.slot.waiting.drain(..).map(|id| Effect::Finish(id, how)));
     }
 }

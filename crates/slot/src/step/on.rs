@@ -4,7 +4,7 @@ use super::{CARD_AND_LINK_WAIT, Step};
 use crate::effect::{Effect, Finished, Lamp, Notice};
 use crate::slot::{Powering, State};
 
-impl Step {
+impl Step<'_> {
     pub(super) fn power_on(&mut self) {
         self.slot.comes_back = false;
         self.slot.wanted_off = false;

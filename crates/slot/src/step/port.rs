@@ -4,7 +4,7 @@ use super::Step;
 use crate::effect::{Effect, Finished, Lamp, Notice};
 use crate::slot::{Cause, Leaving, Powering, State};
 
-impl Step {
+impl Step<'_> {
     /// Why the slot cannot be switched on (HP-08).
     pub(super) fn objection(&self) -> Option<Finished> {
         let sight = self.slot.sight;
@@ -25,7 +25,7 @@ impl Step {
             self.slot.sight.power_fault = false;
         }
         self.tell(Notice::Card(present));
-        if present { self.seen() } else { self.lost(Cause::CardLost) }
+        if present { self.seen(true) } else { self.lost(Cause::CardLost) }
     }
 
     pub(super) fn link(&mut self, up: bool) {
@@ -34,11 +34,11 @@ impl Step {
             return;
         }
         self.tell(Notice::Link(up));
-        if up { self.seen() } else { self.lost(Cause::LinkLost) }
+        if up { self.seen(false) } else { self.lost(Cause::LinkLost) }
     }
 
-    /// A card or its link has shown itself.
-    fn seen(&mut self) {
+    /// A card, or else its link, has shown itself.
+    fn seen(&mut self, card: bool) {
         match self.slot.state {
             // With a button, it is the button that switches on.
             State::Off if self.slot.features.attention_button => {}
@@ -49,13 +49,14 @@ impl Step {
             }
             State::PoweringOn(Powering::CardAndLink { .. }) => self.configure_if_up(),
             State::Leaving(leaving) => {
-                let surprise = match leaving {
-                    Leaving::Asked { .. } | Leaving::CuttingPower { .. } => false,
-                    Leaving::Revoking(cause) => cause.is_surprise(),
-                    Leaving::Removing { surprise } => surprise,
+                let comes_back = match leaving {
+                    Leaving::Asked { .. } => false,
+                    Leaving::Revoking(cause) => cause.is_surprise() && !self.slot.wanted_off,
+                    Leaving::Removing { surprise } => surprise && !self.slot.wanted_off,
+                    // What was there is out of the topology: this is the next card.
+                    Leaving::CuttingPower { .. } => card,
                 };
-                let may = !self.slot.wanted_off && !self.slot.features.attention_button;
-                self.slot.comes_back |= surprise && may;
+                self.slot.comes_back |= comes_back && !self.slot.features.attention_button;
             }
             State::PoweringOn(_) | State::On | State::BlinkingOff { .. } => {}
         }
@@ -63,25 +64,20 @@ impl Step {
 
     /// The card cannot be reached any more, or is not the one that it was.
     pub(super) fn lost(&mut self, cause: Cause) {
-        if cause == Cause::Replaced {
-            self.slot.comes_back = !self.slot.wanted_off;
-        }
         match self.slot.state {
-            State::Off => self.slot.comes_back = false,
             State::BlinkingOn { .. } if cause == Cause::CardLost => self.stop_blinking(),
-            State::BlinkingOn { .. } => {}
+            State::Off | State::BlinkingOn { .. } => {}
             State::PoweringOn(Powering::Configure) => {
                 self.order(Effect::Disconnect);
+                // A card that loses its link while it comes up has failed; there is no trying for ever.
+                self.slot.comes_back = cause == Cause::Replaced;
                 self.fail(Finished::Lost);
             }
             State::PoweringOn(_) if cause == Cause::CardLost => self.fail(Finished::NoCard),
             State::PoweringOn(_) => {}
-            State::On | State::BlinkingOff { .. } => {
+            State::On | State::BlinkingOff { .. } | State::Leaving(Leaving::Asked { .. }) => {
                 self.order(Effect::Disconnect);
-                self.revoke(cause);
-            }
-            State::Leaving(Leaving::Asked { .. }) => {
-                self.order(Effect::Disconnect);
+                self.bring_back_after(cause);
                 self.revoke(cause);
             }
             State::Leaving(Leaving::Revoking(of)) if !of.is_surprise() => {
@@ -92,9 +88,20 @@ impl Step {
                 self.order(Effect::Disconnect);
                 self.slot.state = State::Leaving(Leaving::Removing { surprise: true });
             }
-            State::Leaving(_) if cause == Cause::CardLost => self.slot.comes_back = false,
-            State::Leaving(_) => {}
+            // Its link goes down with its power: that is no news of the card.
+            State::Leaving(_) if cause == Cause::LinkLost => {}
+            State::Leaving(_) => self.bring_back_after(cause),
         }
+    }
+
+    /// A card that is there still, or another one, is brought up again when this one has left (HP-14, HP-15), unless somebody
+    /// wants it off (HP-17). Whether its link comes back is found out then.
+    fn bring_back_after(&mut self, cause: Cause) {
+        self.slot.comes_back = match cause {
+            Cause::LinkLost => self.slot.sight.card && !self.slot.wanted_off,
+            Cause::Replaced => !self.slot.wanted_off,
+            _ => false,
+        };
     }
 
     pub(super) fn power_fault(&mut self) {

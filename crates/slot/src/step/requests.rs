@@ -6,7 +6,7 @@ use crate::event::{OperationId, Request};
 use crate::slot::{Cause, Leaving, State};
 use std::time::Duration;
 
-impl Step {
+impl Step<'_> {
     pub(super) fn asked(&mut self, id: OperationId, request: Request) {
         let refused = match request {
             Request::Cancel => Err(self.cancel()),
@@ -43,8 +43,11 @@ impl Step {
                 let sooner = deadline.min(self.now.saturating_add(timeout));
                 if sooner <= self.now { self.revoke(Cause::Forced) } else { self.set_deadline(sooner) }
             }
-            // It leaves already and cannot be hurried (HP-03).
-            State::Leaving(_) => self.slot.waiting.push(id),
+            // It leaves already and cannot be hurried (HP-03); nor does it come back now.
+            State::Leaving(_) => {
+                self.slot.waiting.push(id);
+                self.stays_off();
+            }
             State::Off | State::BlinkingOn { .. } | State::PoweringOn(_) => {
                 return Err(Finished::WrongState);
             }
