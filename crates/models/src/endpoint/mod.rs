@@ -74,22 +74,23 @@ pub fn build(
     config: &Config,
     events: Arc<dyn EventSink>,
 ) -> Result<Arc<Assignment>, LayoutError> {
-    build_with(name, config, events, |function| function)
+    build_with(Gate::new(name), config, events, |function| function)
 }
 
-/// As [`build`]; `placed` sees the function before anybody else does, to put it behind a host bridge or on another clock.
+/// As [`build`], behind this gate: a new one, or the [successor](Gate::successor) of that of the last device in the same
+/// place. `placed` sees the function before anybody else does, to put it behind a host bridge or on another clock.
 ///
 /// # Errors
 /// As [`build`].
 pub fn build_with(
-    name: &str,
+    gate: Gate,
     config: &Config,
     events: Arc<dyn EventSink>,
     placed: impl FnOnce(Function) -> Function,
 ) -> Result<Arc<Assignment>, LayoutError> {
     check_memory(config.memory)?;
     let space = Arc::new(pci::physical(config)?);
-    let gate = Gate::new(name);
+    let name = gate.name().to_owned();
     let port = Port::new(&gate, Arc::clone(&space), Arc::clone(&events));
     let device = Arc::new(Endpoint::physical(Arc::clone(&port), Arc::clone(&events), config));
     let function = Function::new(name, gate, space, device).observed_by(Reporter::new(events));

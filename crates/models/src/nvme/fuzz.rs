@@ -83,7 +83,7 @@ impl Player {
         let block_size = if choice & 8 == 0 { BlockSize::B512 } else { BlockSize::B4096 };
         let config = Config { interrupts, doorbells, block_size, ..Config::default() };
         let Parts { shared, gate, space } =
-            assemble("fuzz", &config, Backing::memory(1 << 20).ok()?, Arc::new(())).ok()?;
+            assemble(gate::Gate::new("fuzz"), &config, Backing::memory(1 << 20).ok()?, Arc::new(())).ok()?;
         let port = Arc::clone(&shared.port);
         let device = Arc::new(Controller::without_worker(Arc::clone(&shared), interrupts));
         let function = Arc::new(Function::new("fuzz", gate, space, device));

@@ -96,22 +96,24 @@ pub fn build(
     backing: Backing,
     events: Arc<dyn EventSink>,
 ) -> Result<Arc<Assignment>, BuildError> {
-    build_with(name, config, backing, events, |function| function)
+    build_with(Gate::new(name), config, backing, events, |function| function)
 }
 
-/// As [`build`]; `placed` sees the function before anybody else does, to put it behind a host bridge or on another clock.
+/// As [`build`], behind this gate: a new one, or the [successor](Gate::successor) of that of the last device in the same
+/// place. `placed` sees the function before anybody else does, to put it behind a host bridge or on another clock.
 ///
 /// # Errors
 /// [`BuildError`].
 pub fn build_with(
-    name: &str,
+    gate: Gate,
     config: &Config,
     backing: Backing,
     events: Arc<dyn EventSink>,
     placed: impl FnOnce(Function) -> Function,
 ) -> Result<Arc<Assignment>, BuildError> {
     let reporter = Reporter::new(Arc::clone(&events));
-    let Parts { shared, gate, space } = assemble(name, config, backing, events)?;
+    let name = gate.name().to_owned();
+    let Parts { shared, gate, space } = assemble(gate, config, backing, events)?;
     let port = Arc::clone(&shared.port);
     let device = Arc::new(Controller::new(shared, config.interrupts));
     let function = Arc::new(placed(Function::new(name, gate, space, device).observed_by(reporter)));
@@ -126,11 +128,12 @@ struct Parts {
 }
 
 fn assemble(
-    name: &str,
+    gate: Gate,
     config: &Config,
     backing: Backing,
     events: Arc<dyn EventSink>,
 ) -> Result<Parts, BuildError> {
+    let name = gate.name().to_owned();
     config.check()?;
     let block = config.block_size.bytes();
     let size = backing.size();
@@ -147,25 +150,16 @@ fn assemble(
     };
     let style = config.interrupts;
     let space = Arc::new(pci::config_space(style, config.multi_function)?);
-    let gate = Gate::new(name);
     let port = Port::new(&gate, Arc::clone(&space), events);
     let board = Arc::new(Board::new());
-    let identity = Identity::new(config.serial_for(name), config.model.clone());
+    let identity = Identity::new(config.serial_for(&name), config.model.clone());
     // A guest that maps the doorbells needs no shadow of them; with INTx the level follows the heads that are written.
     let shadow = config.doorbells == DoorbellStyle::Trapped && style != InterruptStyle::Intx;
     let admin = Admin::new(identity, shadow, pci::vectors(style));
     let io = Io::new(storage, config.block_size.shift());
     let engine = Engine::new(Arc::clone(&board), style, admin, io);
     let waker = Arc::new(Waker::new()?);
-    let shared = Shared::new(
-        name.to_owned(),
-        Arc::clone(&port),
-        board,
-        engine,
-        waker,
-        config.doorbells,
-        config.polling(),
-        file,
-    );
+    let shared =
+        Shared::new(name, Arc::clone(&port), board, engine, waker, config.doorbells, config.polling(), file);
     Ok(Parts { shared: Arc::new(shared), gate, space })
 }

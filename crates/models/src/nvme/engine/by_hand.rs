@@ -53,7 +53,7 @@ impl Disk {
         let options = FileOptions { size: Some(1 << 20), ..FileOptions::default() };
         let backing = Backing::file(&directory.path().join("disk"), &options).unwrap();
         let config = Config { doorbells, ..Config::default() };
-        let parts = assemble("by-hand", &config, backing, Arc::new(())).unwrap();
+        let parts = assemble(gate::Gate::new("by-hand"), &config, backing, Arc::new(())).unwrap();
         let Parts { shared, gate, space } = parts;
         let port = Arc::clone(&shared.port);
         let device = Arc::new(Controller::without_worker(Arc::clone(&shared), InterruptStyle::Msi));

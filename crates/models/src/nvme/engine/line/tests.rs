@@ -92,7 +92,8 @@ impl World {
     fn new() -> Self {
         let mut token = ThreadToken::at_thread_entry();
         let config = Config { interrupts: InterruptStyle::Intx, ..Config::default() };
-        let parts = assemble("line", &config, Backing::memory(1 << 20).unwrap(), Arc::new(()));
+        let parts =
+            assemble(gate::Gate::new("line"), &config, Backing::memory(1 << 20).unwrap(), Arc::new(()));
         let Parts { shared, gate, space } = parts.unwrap();
         let port = Arc::clone(&shared.port);
         let device = Arc::new(Controller::without_worker(Arc::clone(&shared), InterruptStyle::Intx));
