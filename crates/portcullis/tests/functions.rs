@@ -250,7 +250,8 @@ fn what_an_operator_did_is_in_the_history_of_the_function() {
     }
     let told = |target: &str| -> Vec<String> {
         let list = machine.json(&["event", "list", target]);
-        list.as_array().unwrap().iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect()
+        let of_function = list.as_array().unwrap().iter().filter(|event| event["slot"].is_null());
+        of_function.map(|event| event["text"].as_str().unwrap().to_owned()).collect()
     };
     let disk = told("disk0");
     for text in [

@@ -22,14 +22,18 @@ fn documented() -> Vec<Row> {
 }
 
 /// The crates that have locks, with their ranks.
-const CRATES: [(&str, &[RankInfo]); 8] = [
+const CRATES: [(&str, &[RankInfo]); 12] = [
     ("gate", gate::lock::ranks::ALL),
     ("mapping", mapping::ranks::ALL),
     ("pci-core", pci_core::ranks::ALL),
+    ("topology", topology::ranks::ALL),
     ("power", power::ranks::ALL),
     ("reset", reset::ranks::ALL),
     ("assign", assign::ranks::ALL),
+    ("slot", slot::ranks::ALL),
+    ("vfio-user", vfio_user::ranks::ALL),
     ("models", models::ranks::ALL),
+    ("qmp", qmp::ranks::ALL),
     ("portcullis", portcullis::ranks::ALL),
 ];
 

@@ -96,7 +96,7 @@ fn who_waits_for_whom_is_told_while_everything_else_is_stuck() {
     let config = Config::parse(Path::new("lab.toml"), LAB).unwrap();
     let mut token = ThreadToken::at_thread_entry();
     let daemon = Daemon::start(&mut token, config, run_dir, &Arc::new(Journal::default())).unwrap();
-    let gate = daemon.slots()[0].assignment.function().gate().clone();
+    let gate = daemon.places()[0].assignment().unwrap().function().gate().clone();
     assert_eq!(ask(&control), [], "nobody holds or waits for anything");
 
     let (release, may_open) = channel::<()>();

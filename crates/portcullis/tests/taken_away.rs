@@ -110,20 +110,16 @@ fn a_client_of_a_revoked_function_keeps_its_session_and_reaches_nothing_and_the_
     client.region_read(&mut token, MEMORY, 0, &mut data).unwrap();
     assert_eq!(data, [0xff; 4]);
     client.region_write(&mut token, MEMORY, 0, &data).unwrap();
-    // QEMU gives up when the connection ends here; an error it only logs.
+    // QEMU ends itself at the next reboot of its guest if one of these fails.
     client.dma_unmap(&mut token, 1 << 20, 1 << 16).unwrap();
-    assert!(matches!(client.reset(&mut token), Err(ClientError::Refused { .. })));
+    client.reset(&mut token).unwrap();
     client.region_read(&mut token, 7, 0, &mut data).unwrap();
     for verb in ["revoke", "freeze", "thaw"] {
         refused(&lab, &[verb, "test"], 1, "0000:01:00.0 is gone (ENODEV)");
     }
-    let list = json(&lab.run_dir(), &["ls", "--json"]);
-    assert_eq!(
-        (&listed(&list, "test")["state"], &listed(&list, "test")["attached"]),
-        (&"gone".into(), &true.into())
-    );
+    assert_eq!(listed(&json(&lab.run_dir(), &["ls", "--json"]), "test")["state"], "gone");
     let shown = String::from_utf8(run(&lab.run_dir(), &["show", "test"]).stdout).unwrap();
-    assert!(shown.contains("the function is gone until the daemon is started anew"), "{shown}");
+    assert!(shown.contains("the function is gone until its slot is switched off and on"), "{shown}");
     drop(client);
     until(|| listed(&json(&lab.run_dir(), &["ls", "--json"]), "test")["attached"] == false);
     assert!(matches!(attach(&lab, &mut token, "test"), Err(ClientError::Refused { .. })));

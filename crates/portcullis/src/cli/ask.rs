@@ -9,8 +9,8 @@ use super::{print_json, print_text, text};
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{RefusalCode, Request};
 use crate::control::report::{
-    AdmissionChange, Dump, EventEntry, FunctionReport, FunctionSummary, LockEntry, PowerReport,
-    RegisterReport, ResetDone, ResetMethods, SlotSummary, VirtualFunctions,
+    AdmissionChange, Dump, FunctionReport, FunctionSummary, LockEntry, PowerReport, RegisterReport,
+    ResetDone, ResetMethods, VirtualFunctions,
 };
 
 pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
@@ -58,13 +58,9 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
             let request = Request::FunctionRevoke { target: it.target };
             ask.one(&request, |change: &AdmissionChange| text::admission(change, "revoked"))
         }
-        Action::SlotList => ask.one(&Request::SlotList {}, |list: &Vec<SlotSummary>| text::slots(list)),
-        Action::EventList(it) => {
-            ask.one(&Request::EventList { target: it.target }, |list: &Vec<EventEntry>| text::events(list))
-        }
         Action::LockList => ask.one(&Request::Locks {}, |list: &Vec<LockEntry>| text::locks(list)),
-        // These two need no daemon and are not sent here.
-        Action::Serve(_) | Action::Exercise(_) => Ok(()),
+        // These are not sent here.
+        Action::Serve(_) | Action::Exercise(_) | Action::EventList(_) | Action::Slots(_) => Ok(()),
     }
 }
 

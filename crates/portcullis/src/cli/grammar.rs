@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::control::protocol::ResetChoice;
+use super::events::{EVENTS_HELP, Events};
+use super::slots;
+use crate::control::protocol::{Request, ResetChoice};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -19,7 +21,8 @@ Examples:
   portcullis config 01:00.0 COMMAND      one register
   portcullis reset 01:00.0               `reset-method` says by which methods
   portcullis power 01:00.0 D3hot         and D0 to wake it
-  portcullis event list 01:00.0          what happened to it lately, and what operators did
+  portcullis events 01:00.0              what happened to it lately, and what operators did
+  portcullis events -f                   what happens, as it happens
   portcullis exercise $XDG_RUNTIME_DIR/portcullis/disk0/cntrl
   portcullis --json function list        the same for programs: one JSON document on one line
 
@@ -94,15 +97,45 @@ pub enum Command {
     /// Take one function away from its client for good (function revoke)
     #[command(after_help = REVOKE_HELP)]
     Revoke(Target),
+    /// Put a card into a slot and bring it up (slot plug)
+    #[command(after_help = slots::PLUG_HELP)]
+    Plug(slots::Plug),
+    /// Take the card away from its consumers and out of the slot (slot unplug)
+    #[command(after_help = slots::UNPLUG_HELP)]
+    Unplug(slots::Unplug),
+    /// Pull a card out, with nobody asked (slot eject)
+    #[command(after_help = slots::EJECT_HELP)]
+    Eject(slots::Slot),
+    /// Press the attention button of a slot (slot button)
+    Button(slots::Slot),
+    /// Call off a button that was pressed, or an unplug (slot cancel)
+    Cancel(slots::Slot),
+    /// Find what has appeared and gone, and bring up the cards of slots that are off
+    Rescan,
+    /// Plug a function into a virtual machine (vm attach)
+    #[command(after_help = slots::VM_HELP)]
+    Attach(slots::Attach),
+    /// Take a function out of its virtual machine (vm detach)
+    #[command(after_help = slots::VM_HELP)]
+    Detach(slots::Detach),
+    /// List what happened, or follow what happens (event list)
+    #[command(after_help = EVENTS_HELP)]
+    Events(Events),
     /// Drive an NVMe socket with verified reads and writes, without a virtual machine
     #[command(after_help = EXERCISE_HELP)]
     Exercise(Exercise),
     /// Functions: list, show, dump, reset, power, numvfs, config, freeze, thaw, revoke, ...
     #[command(subcommand)]
     Function(FunctionVerb),
-    /// Slots: list
+    /// Slots: list, show, plug, unplug, power, button, eject, latch, cancel
     #[command(subcommand)]
-    Slot(SlotVerb),
+    Slot(slots::SlotVerb),
+    /// Operations: list, wait
+    #[command(subcommand)]
+    Operation(slots::OperationVerb),
+    /// Virtual machines: add, list, remove, attach, detach
+    #[command(subcommand)]
+    Vm(slots::VmVerb),
     /// Events: list
     #[command(subcommand)]
     Event(EventVerb),
@@ -146,18 +179,12 @@ pub enum FunctionVerb {
     Revoke(Target),
 }
 
-/// Verbs of `slot`.
-#[derive(Debug, Subcommand)]
-pub enum SlotVerb {
-    /// List the slots with their devices, backings and sockets
-    List,
-}
-
 /// Verbs of `event`.
 #[derive(Debug, Subcommand)]
 pub enum EventVerb {
-    /// List what happened lately, oldest first
-    List(OptionalTarget),
+    /// List what happened lately, oldest first; `-f` follows
+    #[command(after_help = EVENTS_HELP)]
+    List(Events),
 }
 
 /// Verbs of `lock`.
@@ -427,10 +454,10 @@ pub enum Action {
     FunctionThaw(Target),
     /// Ask the daemon.
     FunctionRevoke(Target),
-    /// Ask the daemon.
-    SlotList,
-    /// Ask the daemon.
-    EventList(OptionalTarget),
+    /// Ask the daemon about slots, operations and virtual machines.
+    Slots(slots::SlotAction),
+    /// Read and follow the stream of events.
+    EventList(Events),
     /// Ask the daemon.
     LockList,
 }
@@ -457,8 +484,18 @@ impl From<Command> for Action {
             Command::Freeze(it) | Command::Function(FunctionVerb::Freeze(it)) => Self::FunctionFreeze(it),
             Command::Thaw(it) | Command::Function(FunctionVerb::Thaw(it)) => Self::FunctionThaw(it),
             Command::Revoke(it) | Command::Function(FunctionVerb::Revoke(it)) => Self::FunctionRevoke(it),
-            Command::Slot(SlotVerb::List) => Self::SlotList,
-            Command::Event(EventVerb::List(target)) => Self::EventList(target),
+            Command::Slot(verb) => Self::Slots(verb.into()),
+            Command::Operation(verb) => Self::Slots(verb.into()),
+            Command::Vm(verb) => Self::Slots(verb.into()),
+            Command::Plug(it) => Self::Slots(it.into()),
+            Command::Unplug(it) => Self::Slots(it.into()),
+            Command::Eject(it) => Self::Slots(slots::SlotVerb::Eject(it).into()),
+            Command::Button(it) => Self::Slots(slots::SlotVerb::Button(it).into()),
+            Command::Cancel(it) => Self::Slots(slots::SlotVerb::Cancel(it).into()),
+            Command::Rescan => Self::Slots(slots::SlotAction::Operations(Request::Rescan {})),
+            Command::Attach(it) => Self::Slots(it.into()),
+            Command::Detach(it) => Self::Slots(it.into()),
+            Command::Events(it) | Command::Event(EventVerb::List(it)) => Self::EventList(it),
             Command::Locks | Command::Lock(LockVerb::List) => Self::LockList,
         }
     }
@@ -483,6 +520,7 @@ mod tests {
         for (plain, full) in [
             ("ls", "function list"),
             ("locks", "lock list"),
+            ("events x -f --kind reset", "event list x -f --kind reset"),
             ("show x", "function show x"),
             ("dump", "function dump"),
             ("reset x --method flr", "function reset x --method flr"),

@@ -1,10 +1,12 @@
 //! The command line: [`grammar`] says what can be said, [`exit`] how it ends, the rest does it.
 
 mod ask;
+mod events;
 mod exercise;
 pub mod exit;
 pub mod grammar;
 mod serve;
+mod slots;
 mod text;
 
 use std::io::{self, Write};
@@ -23,6 +25,8 @@ pub fn run() -> Exit {
     let done = match Action::from(command) {
         Action::Serve(serve) => serve::run(&global, &serve),
         Action::Exercise(options) => exercise::run(&global, &options),
+        Action::EventList(options) => events::run(&global, options),
+        Action::Slots(action) => slots::run(&global, action),
         action => ask::run(&global, action),
     };
     match done {

@@ -14,7 +14,7 @@ use super::{print_json, print_text};
 use crate::config::size::format_size;
 use crate::config::{Config, DaemonConfig, DeviceConfig};
 use crate::daemon::signals::Signals;
-use crate::daemon::{Daemon, Slot};
+use crate::daemon::{Daemon, Place};
 use crate::events::Journal;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::{command_lines, log};
@@ -44,7 +44,7 @@ pub(super) fn run(global: &Global, serve: &Serve) -> Result<(), Failure> {
     let journal = Arc::new(Journal::default());
     let daemon = Daemon::start(&mut token, config, run_dir, &journal)
         .map_err(|complaints| Failure::new(Exit::Failed, complaints.to_string()))?;
-    announce(global, daemon.slots())?;
+    announce(global, &daemon.places())?;
 
     let signal = signals.wait(&mut token).map_err(system)?;
     tracing::info!("{signal}: ending every session and flushing, for at most {} s", drain_deadline.as_secs());
@@ -70,31 +70,30 @@ fn start_log(config: Option<&DaemonConfig>) -> Result<(), Failure> {
 }
 
 /// Says what is served and how to attach it. A line `ready` ends it, for those who wait for the daemon.
-fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
+fn announce(global: &Global, places: &[Arc<Place>]) -> Result<(), Failure> {
     if global.json {
-        let served: Vec<_> = slots.iter().map(announcement).collect();
+        let served: Vec<_> = places.iter().map(|place| announcement(place)).collect();
         return print_json(&serde_json::json!({ "ready": true, "slots": served }));
     }
     let mut text = String::new();
-    for slot in slots {
-        let (config, socket) = (&slot.config, &slot.socket);
-        let size = if slot.size == 0 { String::new() } else { format!(", {}", format_size(slot.size)) };
-        let model = config.device.model();
+    for place in places {
+        let size = if place.size() == 0 { String::new() } else { format!(", {}", format_size(place.size())) };
+        let model = if place.model().is_empty() { "empty" } else { place.model() };
         let _ = writeln!(
             text,
             "{} {} ({model}{size})\n  socket {}\n",
-            config.address,
-            config.name,
-            socket.display()
+            place.address,
+            place.name,
+            place.socket.display()
         );
     }
-    if let [slot] = slots {
-        let qemu = command_lines::qemu(&slot.socket);
-        let cloud_hypervisor = command_lines::cloud_hypervisor(&slot.socket);
+    if let [place] = places {
+        let qemu = command_lines::qemu(&place.socket);
+        let cloud_hypervisor = command_lines::cloud_hypervisor(&place.socket);
         let _ = writeln!(text, "attach it to QEMU 10.1 or newer:\n{qemu}\n");
         let _ = writeln!(text, "or to cloud-hypervisor:\n{cloud_hypervisor}\n");
-        if matches!(slot.config.device, DeviceConfig::Nvme { .. }) {
-            let socket = command_lines::shell_quoted(&slot.socket.display().to_string());
+        if matches!(place.device(), Some(DeviceConfig::Nvme { .. })) {
+            let socket = command_lines::shell_quoted(&place.socket.display().to_string());
             let _ =
                 writeln!(text, "or see it work without a virtual machine:\nportcullis exercise {socket}\n");
         }
@@ -105,15 +104,15 @@ fn announce(global: &Global, slots: &[Slot]) -> Result<(), Failure> {
     print_text(&text)
 }
 
-fn announcement(slot: &Slot) -> serde_json::Value {
+fn announcement(place: &Place) -> serde_json::Value {
     serde_json::json!({
-        "slot": slot.config.name,
-        "address": slot.config.address.to_string(),
-        "model": slot.config.device.model(),
-        "size": slot.size,
-        "socket": slot.socket,
-        "qemu": command_lines::qemu(&slot.socket),
-        "cloud_hypervisor": command_lines::cloud_hypervisor(&slot.socket),
+        "slot": place.name,
+        "address": place.address.to_string(),
+        "model": place.model(),
+        "size": place.size(),
+        "socket": place.socket,
+        "qemu": command_lines::qemu(&place.socket),
+        "cloud_hypervisor": command_lines::cloud_hypervisor(&place.socket),
     })
 }
 

@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::exit::{Exit, Failure};
 use crate::config::size::{describe_size, format_size};
 use crate::control::report::{
-    AdmissionChange, ConfigReport, Dump, EventEntry, FunctionReport, FunctionSummary, GateReport,
-    InterruptReport, LockEntry, MappingLine, PowerReport, RegisterReport, ResetDone, ResetMethodReport,
-    ResetMethods, SlotSummary, VirtualFunctions,
+    AdmissionChange, ConfigReport, Dump, FunctionReport, FunctionSummary, GateReport, InterruptReport,
+    LockEntry, MappingLine, OperationReport, PowerReport, RegisterReport, ResetDone, ResetMethodReport,
+    ResetMethods, SlotReport, SlotSummary, VirtualFunctions, VmReport,
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last is not padded.
@@ -51,14 +51,86 @@ pub(super) fn slots(list: &[SlotSummary]) -> String {
     let row = |s: &SlotSummary| {
         let path = s.path.clone().unwrap_or_else(|| String::from("-"));
         let size = if s.size == 0 { String::from("-") } else { format_size(s.size) };
-        vec![s.slot.clone(), s.address.clone(), s.model.clone(), s.backing.clone(), size, path]
+        vec![
+            s.slot.clone(),
+            s.address.clone(),
+            s.state.clone(),
+            or_dash(&s.model),
+            s.backing.clone(),
+            size,
+            or_dash(&s.consumer),
+            path,
+        ]
     };
-    table(&["SLOT", "ADDRESS", "MODEL", "BACKING", "SIZE", "PATH"], list.iter().map(row).collect())
+    let head = ["SLOT", "ADDRESS", "STATE", "MODEL", "BACKING", "SIZE", "CONSUMER", "PATH"];
+    table(&head, list.iter().map(row).collect())
 }
 
-pub(super) fn events(list: &[EventEntry]) -> String {
-    let row = |e: &EventEntry| vec![clock(e.at_ms), e.function.clone(), e.kind.clone(), e.text.clone()];
-    table(&["TIME (UTC)", "FUNCTION", "KIND", "EVENT"], list.iter().map(row).collect())
+pub(super) fn slot(report: &SlotReport) -> String {
+    let yes = |is: bool| String::from(if is { "yes" } else { "no" });
+    let mut fields = vec![
+        ("state", format!("{}: {}", report.state, report.detail)),
+        ("card", if report.card { "in the slot".into() } else { String::from("none") }),
+        ("link", if report.link { "up".into() } else { String::from("down") }),
+    ];
+    if let Some(open) = report.latch_open {
+        fields.push(("latch", String::from(if open { "open" } else { "closed" })));
+    }
+    fields.extend([
+        ("button", yes(report.attention_button)),
+        ("power fault", yes(report.power_fault)),
+        ("lamps", format!("power {}, attention {}", report.power_lamp, report.attention_lamp)),
+    ]);
+    for consumer in &report.consumers {
+        fields.push(("consumer", consumer.clone()));
+    }
+    if report.tombstones > 0 {
+        fields.push(("left over", format!("{} clients of earlier cards", report.tombstones)));
+    }
+    if report.abandoned > 0 {
+        fields.push(("abandoned", format!("{} callbacks that have not come back", report.abandoned)));
+    }
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = format!("{}\n", report.slot);
+    for (name, value) in fields {
+        let _ = writeln!(text, "  {name:<width$}  {value}");
+    }
+    text.push('\n');
+    text.push_str(&slots(&report.functions));
+    if !report.operations.is_empty() {
+        text.push('\n');
+        text.push_str(&operations(&report.operations));
+    }
+    text
+}
+
+pub(super) fn operations(list: &[OperationReport]) -> String {
+    let row = |o: &OperationReport| {
+        let state = o.finished.clone().unwrap_or_else(|| String::from("under way"));
+        vec![
+            o.id.to_string(),
+            o.slot.clone(),
+            o.request.clone(),
+            state,
+            duration(o.took_us),
+            o.detail.clone(),
+        ]
+    };
+    table(&["N", "SLOT", "REQUEST", "STATE", "TIME", "DETAIL"], list.iter().map(row).collect())
+}
+
+pub(super) fn operation(o: &OperationReport) -> String {
+    let took = duration(o.took_us);
+    match o.finished.as_deref() {
+        None => format!("{} {}: under way as operation {}: {}\n", o.request, o.slot, o.id, o.detail),
+        Some("done") => format!("{} {}: {} in {took}\n", o.request, o.slot, o.detail),
+        Some(_) => format!("{} {}: {} (after {took})\n", o.request, o.slot, o.detail),
+    }
+}
+
+pub(super) fn vms(list: &[VmReport]) -> String {
+    let row = |v: &VmReport| vec![v.vm.clone(), v.state.clone(), or_dash(&v.slots.join(", ")), v.qmp.clone()];
+    table(&["VM", "STATE", "SLOTS", "MONITOR"], list.iter().map(row).collect())
 }
 
 pub(super) fn locks(list: &[LockEntry]) -> String {
@@ -210,7 +282,7 @@ fn unreadable(report: &FunctionReport) -> String {
             )
         }
         (false, "gone") => {
-            String::from("not readable: the function is gone until the daemon is started anew")
+            String::from("not readable: the function is gone until its slot is switched off and on")
         }
         (false, "open") => String::from("not readable: nothing answers at its address"),
         (false, state) => format!("not readable while its gate is {state}: `portcullis locks` says why"),
@@ -293,7 +365,7 @@ fn bytes_of(hex: &str) -> Option<Vec<u8>> {
 }
 
 /// Time of day in UTC with milliseconds, and the date.
-fn clock(at_ms: u64) -> String {
+pub(super) fn clock(at_ms: u64) -> String {
     let (days, ms) = (at_ms / 86_400_000, at_ms % 86_400_000);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);

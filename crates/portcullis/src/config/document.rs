@@ -15,8 +15,8 @@ use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 use super::watchdog::read_watchdog;
 use super::{
-    Config, DEFAULT_DRAIN_DEADLINE_S, DaemonConfig, MAX_DRAIN_DEADLINE_S, MAX_NAME_LEN, MAX_SLOTS,
-    SlotConfig, WatchdogConfig,
+    Config, DEFAULT_DRAIN_DEADLINE_S, DaemonConfig, DeviceConfig, MAX_DRAIN_DEADLINE_S, MAX_NAME_LEN,
+    MAX_SLOTS, PortConfig, SlotConfig, WatchdogConfig,
 };
 
 const SLOT_EXAMPLE: &str = "[[slot]] with name, address, device and backing";
@@ -143,7 +143,7 @@ fn read_slot(
     value: &Spanned<DeValue<'_>>,
     taken: &mut Taken,
 ) -> Option<SlotConfig> {
-    let keys = ["name", "address", "device", "backing"];
+    let keys = ["name", "address", "device", "backing", "attention_button", "latch"];
     let section = Section::open(reading, value, "slot", &keys, SLOT_EXAMPLE)?;
     let name = section.required_text(reading, "name", "disk0").and_then(|text| {
         claim(reading, &mut taken.names, text.value.to_owned(), &text.span, "name");
@@ -154,12 +154,53 @@ fn read_slot(
         claim(reading, &mut taken.addresses, address, &text.span, "address");
         Some(address)
     });
-    let device = required_table(reading, &section, "device", DEVICE_EXAMPLE)
-        .and_then(|value| read_device(reading, base, &section, value, taken));
+    let device = match section.get("device") {
+        Some(value) => Some(read_device(reading, base, &section, value, taken)),
+        None => {
+            if let Some(backing) = section.get("backing") {
+                let message = "an empty slot has no `backing`";
+                reading.complain(backing.span(), message, format!("remove it, or add {DEVICE_EXAMPLE}"));
+            }
+            None
+        }
+    };
+    let port = read_port(reading, &section);
     let position = Some(reading.source.position(section.span.clone()));
     let backing_position = section.get("backing").map(|value| reading.source.position(value.span()));
-    let (name, address, device) = (name?, address?, device?);
-    Some(SlotConfig { name, address, device, position, backing_position })
+    // A device that is wrong has been complained of.
+    let device = device.map_or(Some(None), |read| read.map(Some));
+    let (name, address, device, port) = (name?, address?, device?, port?);
+    if address.bus() == 0 && port != PortConfig::default() {
+        let message = "a slot on the root bus has no port, and so neither `attention_button` nor `latch`";
+        reading.complain(section.span.clone(), message, "remove them, or choose another bus");
+    }
+    Some(SlotConfig { name, address, device, port, position, backing_position })
+}
+
+fn read_port(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<PortConfig> {
+    let mut flag = |key| section.get(key).map_or(Some(false), |_| section.flag(reading, key));
+    Some(PortConfig { attention_button: flag("attention_button")?, latch: flag("latch")? })
+}
+
+/// See [`Config::parse_card`].
+pub(super) fn parse_card(
+    base: &Path,
+    device: &str,
+    backing: Option<&str>,
+) -> Result<DeviceConfig, Diagnostics> {
+    // As a slot of a file, so that everything is read, and complained of, in one way.
+    let backing = backing.map(|backing| format!("backing = {backing}\n")).unwrap_or_default();
+    let text = format!("[[slot]]\nname = \"card\"\naddress = \"01:00.0\"\ndevice = {device}\n{backing}");
+    let config = parse(&base.join("--device"), &text)?;
+    let mut slots = config.slots;
+    match (slots.pop().and_then(|slot| slot.device), slots.is_empty()) {
+        (Some(device), true) if config.daemon == DaemonConfig::default() => Ok(device),
+        _ => Err(Diagnostics::one(Diagnostic::new(
+            None,
+            "this is more than one device",
+            format!("write {DEVICE_EXAMPLE} without the part before the `{{`"),
+        ))),
+    }
 }
 
 pub(super) fn required_table<'t, 'i>(

@@ -81,19 +81,31 @@ impl Default for WatchdogConfig {
     }
 }
 
-/// One `[[slot]]`: a place where a function is plugged.
+/// One `[[slot]]`: a place where a function is plugged. Several at the functions of one device are one slot, whose card
+/// comes and goes as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotConfig {
     /// Its name: also the name of its directory, `<run_dir>/<name>/cntrl`.
     pub name: String,
     /// Where the function stands.
     pub address: Bdf,
-    /// What is plugged.
-    pub device: DeviceConfig,
+    /// What is plugged in at the start; `None`: nothing.
+    pub device: Option<DeviceConfig>,
+    /// What the port of the slot has.
+    pub port: PortConfig,
     /// Where the slot was configured; `None` if built in.
     pub position: Option<Position>,
     /// Where its backing was configured; `None` if built in.
     pub backing_position: Option<Position>,
+}
+
+/// What the hot-plug port of a slot has beside a power controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortConfig {
+    /// `attention_button = true`: a card that is put in waits for the button.
+    pub attention_button: bool,
+    /// `latch = true`: a latch holds the card.
+    pub latch: bool,
 }
 
 /// `device = { model = ... }`.
@@ -159,15 +171,25 @@ impl Config {
         document::parse(file, text)
     }
 
+    /// Reads what is to be plugged into a slot later: the values of `device` and `backing` as they stand in a file.
+    /// Relative paths begin at `base`.
+    ///
+    /// # Errors
+    /// All complaints about the two, at their places in them.
+    pub fn parse_card(base: &Path, device: &str, backing: Option<&str>) -> Result<DeviceConfig, Diagnostics> {
+        document::parse_card(base, device, backing)
+    }
+
     /// One NVMe disk `disk0` at 0000:01:00.0 on a sparse file of 1 GiB in `run_dir`.
     pub fn built_in(run_dir: &Path) -> Self {
         let disk = SlotConfig {
             name: String::from("disk0"),
             address: Bdf::from_routing_id(0, 0x0100),
-            device: DeviceConfig::Nvme {
+            device: Some(DeviceConfig::Nvme {
                 controller: models::nvme::Config::default(),
                 backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
-            },
+            }),
+            port: PortConfig::default(),
             position: None,
             backing_position: None,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use models::nvme::{BlockSize, DoorbellStyle, InterruptStyle};
 
-use super::{BackingConfig, Config, DeviceConfig};
+use super::{BackingConfig, Config, DeviceConfig, PortConfig};
 
 const GOOD: &str = r#"
 [daemon]
@@ -42,7 +42,7 @@ fn a_full_file_is_read_to_the_last_key() {
     assert_eq!(config.daemon.run_dir, Some(PathBuf::from("/etc/run")), "relative to the file");
     assert_eq!(config.daemon.drain_deadline, Duration::from_secs(3));
     let [disk, scratch] = config.slots.as_slice() else { panic!("two slots: {config:?}") };
-    let DeviceConfig::Nvme { controller: nvme, backing } = &disk.device else { panic!("{disk:?}") };
+    let Some(DeviceConfig::Nvme { controller: nvme, backing }) = &disk.device else { panic!("{disk:?}") };
     assert_eq!(nvme.interrupts, InterruptStyle::Msix);
     assert_eq!(nvme.doorbells, DoorbellStyle::Mapped);
     assert_eq!(nvme.block_size, BlockSize::B4096);
@@ -52,7 +52,9 @@ fn a_full_file_is_read_to_the_last_key() {
     assert_eq!(*backing, file);
     assert_eq!(disk.position.as_ref().unwrap().line, 6);
     assert_eq!(scratch.address.to_string(), "0001:02:00.0");
-    let DeviceConfig::Nvme { controller: nvme, backing } = &scratch.device else { panic!("{scratch:?}") };
+    let Some(DeviceConfig::Nvme { controller: nvme, backing }) = &scratch.device else {
+        panic!("{scratch:?}")
+    };
     assert_eq!(*backing, BackingConfig::Memory { size: 64 << 20 });
     assert_eq!((nvme.interrupts, nvme.doorbells), (InterruptStyle::Msi, DoorbellStyle::Trapped));
 }
@@ -223,7 +225,7 @@ device = { model = "endpoint-test", vfs = 8 }
 "#;
     let config = Config::parse(Path::new("lab.toml"), slot).unwrap();
     let eight = models::endpoint::Config { vfs: 8, ..models::endpoint::Config::default() };
-    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest { endpoint: eight, rom: None });
+    assert_eq!(config.slots[0].device, Some(DeviceConfig::EndpointTest { endpoint: eight, rom: None }));
     assert_eq!(
         complaints(&slot.replace("8 }", "256 }")),
         r#"lab.toml:5:43: `vfs` is out of range
@@ -247,7 +249,7 @@ device = { model = "endpoint-test", memory = "4GiB", mapped = false, rom = "opti
     let config = Config::parse(Path::new("dir/lab.toml"), slot).unwrap();
     let device = models::endpoint::Config { memory: 4 << 30, mapped: false, ..Default::default() };
     let rom = Some(Path::new("dir/option.rom").to_owned());
-    assert_eq!(config.slots[0].device, DeviceConfig::EndpointTest { endpoint: device, rom });
+    assert_eq!(config.slots[0].device, Some(DeviceConfig::EndpointTest { endpoint: device, rom }));
     for (from, to, said) in [
         ("4GiB", "3GiB", "`3GiB` is not the size of a memory BAR: it is no power of two in range"),
         ("4GiB", "2KiB", "`2KiB` is not the size of a memory BAR: it is no power of two in range"),
@@ -259,5 +261,40 @@ device = { model = "endpoint-test", memory = "4GiB", mapped = false, rom = "opti
     ] {
         let shown = complaints(&slot.replace(from, to));
         assert!(shown.contains(said) && shown.contains("fix: "), "{shown}");
+    }
+}
+
+#[test]
+fn a_slot_may_be_empty_and_its_port_have_a_button_and_a_latch() {
+    let text = "[[slot]]\nname = \"bay\"\naddress = \"01:00.0\"\nattention_button = true\nlatch = true\n";
+    let config = Config::parse(Path::new("lab.toml"), text).unwrap();
+    assert_eq!(config.slots[0].device, None);
+    assert_eq!(config.slots[0].port, PortConfig { attention_button: true, latch: true });
+    let with_backing = format!("{text}backing = {{ kind = \"memory\", size = \"1MiB\" }}\n");
+    assert!(complaints(&with_backing).contains("an empty slot has no `backing`"));
+    let on_the_root_bus = text.replace("01:00.0", "00:01.0");
+    assert!(complaints(&on_the_root_bus).contains("a slot on the root bus has no port"));
+}
+
+#[test]
+fn a_card_is_read_as_in_a_file_and_nothing_else_is() {
+    let parse = |device: &str, backing| Config::parse_card(Path::new("/lab"), device, backing);
+    let disk = parse("{ model = \"nvme\" }", Some("{ kind = \"file\", path = \"a.img\", size = \"1MiB\" }"));
+    let Ok(DeviceConfig::Nvme { backing: BackingConfig::File { path, .. }, .. }) = disk else {
+        panic!("{disk:?}")
+    };
+    assert_eq!(path, Path::new("/lab/a.img"));
+    for (device, complaint) in [
+        ("{ model = \"nvme\" }", "slot has no `backing`"),
+        ("{ model = \"nmve\" }", "did you mean `nvme`"),
+        ("{", "not valid TOML"),
+        (
+            "{ model = \"endpoint-test\" }\n[[slot]]\nname = \"b\"\naddress = \"02:00.0\"",
+            "more than one device",
+        ),
+        ("{ model = \"endpoint-test\" }\n[daemon]\nlog = \"trace\"", "more than one device"),
+    ] {
+        let said = parse(device, None).unwrap_err().to_string();
+        assert!(said.contains(complaint), "{device}: {said}");
     }
 }

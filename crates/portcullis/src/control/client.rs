@@ -1,6 +1,7 @@
 //! The client's end: one connection, one request at a time.
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,11 +38,23 @@ pub enum ClientError {
     Refused(Refusal),
 }
 
+/// How sending has gone. A failure only counts if there is no answer either.
+#[must_use = "the answer has to be received"]
+#[derive(Debug)]
+pub struct Sent(io::Result<()>);
+
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
     replies: LineReader<UnixStream>,
+}
+
+impl AsFd for Client {
+    /// Readable once an answer arrives, or the daemon has gone.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl Client {
@@ -65,10 +78,27 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] with the daemon's reason, or any other but `Unreachable`.
     pub fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
+        let sent = self.send(request)?;
+        self.receive(sent)
+    }
+
+    /// Sends `request`. Its answer is to be fetched with [`Client::receive`], which gets what this returns, before the
+    /// next one is sent.
+    ///
+    /// # Errors
+    /// [`ClientError::NotUnderstood`] if it cannot be written as JSON.
+    pub fn send(&mut self, request: &Request) -> Result<Sent, ClientError> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
+        Ok(Sent(self.stream.write_all(&line)))
+    }
+
+    /// The answer to what was sent last, for which it waits at most 30 seconds.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn receive<T: DeserializeOwned>(&mut self, Sent(sent): Sent) -> Result<T, ClientError> {
         // A daemon that is full answers at once and closes: the answer counts, not the failed write.
-        let sent = self.stream.write_all(&line);
         match self.replies.next_line() {
             Ok(line) => match serde_json::from_slice(&line)? {
                 Reply::Ok(value) => Ok(serde_json::from_value(value)?),

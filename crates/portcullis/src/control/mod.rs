@@ -1,8 +1,8 @@
 //! The control socket: how the command line talks to the daemon.
 //!
 //! Requests and replies are JSON documents, one a line, on a UNIX socket of mode 0600. Replies come in the order of
-//! the requests of their connection. [`protocol`] has the forms, [`report`] what replies carry, [`server`] and
-//! [`client`] the two ends.
+//! the requests of their connection. [`protocol`] has the forms, [`report`] and [`stream`] what replies carry, [`server`]
+//! and [`client`] the two ends.
 //!
 //! It does not know what a request means: that is [`server::Operator`], implemented by the daemon.
 //!
@@ -14,3 +14,4 @@ pub mod line;
 pub mod protocol;
 pub mod report;
 pub mod server;
+pub mod stream;

@@ -91,16 +91,167 @@ pub enum Request {
     /// All slots: an array of [`super::report::SlotSummary`].
     #[serde(rename = "slot list")]
     SlotList {},
+    /// One slot: a [`super::report::SlotReport`].
+    #[serde(rename = "slot show")]
+    SlotShow {
+        /// Name, or address of one of its functions.
+        slot: String,
+    },
+    /// Puts a card into a slot: a [`super::report::OperationReport`].
+    #[serde(rename = "slot plug")]
+    SlotPlug {
+        /// Name, or address of one of its functions.
+        slot: String,
+        /// The card; the one that was in the slot last if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        card: Option<Card>,
+    },
+    /// Takes the card away from its consumers, and out of the slot: a [`super::report::OperationReport`].
+    #[serde(rename = "slot unplug")]
+    SlotUnplug {
+        /// Name, or address of one of its functions.
+        slot: String,
+        /// How long the consumers are asked before everything is taken from them, in milliseconds; 0: not at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// Switches the power of a slot, the card stays in it: a [`super::report::OperationReport`].
+    #[serde(rename = "slot power")]
+    SlotPower {
+        /// Name, or address of one of its functions.
+        slot: String,
+        /// Bring the card up, or take it away from its consumers.
+        on: bool,
+        /// As of `slot unplug`; only for off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// Something that is done to a slot by hand: a [`super::report::SlotReport`] of afterwards.
+    #[serde(rename = "slot touch")]
+    SlotTouch {
+        /// Name, or address of one of its functions.
+        slot: String,
+        /// What is done.
+        touch: Touch,
+    },
+    /// Calls off what was begun and can be called off: a [`super::report::OperationReport`].
+    #[serde(rename = "slot cancel")]
+    SlotCancel {
+        /// Name, or address of one of its functions.
+        slot: String,
+    },
+    /// Finds what has appeared and gone, and brings up the cards of slots that are off: an array of
+    /// [`super::report::OperationReport`].
+    #[serde(rename = "rescan")]
+    Rescan {},
+    /// Operations under way, and the latest that have ended: an array of [`super::report::OperationReport`].
+    #[serde(rename = "operation list")]
+    OperationList {},
+    /// One operation, once it has ended or the time is over: a [`super::report::OperationReport`].
+    #[serde(rename = "operation wait")]
+    OperationWait {
+        /// Its number.
+        id: u64,
+        /// At most so long, at most ten seconds; 0 only looks.
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+    /// Makes a virtual machine known: a [`super::report::VmReport`].
+    #[serde(rename = "vm add")]
+    VmAdd {
+        /// Its name, of our choice.
+        name: String,
+        /// Path of the socket of its monitor (QMP).
+        qmp: std::path::PathBuf,
+    },
+    /// The virtual machines that are known: an array of [`super::report::VmReport`].
+    #[serde(rename = "vm list")]
+    VmList {},
+    /// Forgets a virtual machine: a [`super::report::VmReport`].
+    #[serde(rename = "vm remove")]
+    VmRemove {
+        /// Its name.
+        name: String,
+    },
+    /// Plugs a slot's function into a virtual machine: a [`super::report::OperationReport`].
+    #[serde(rename = "vm attach")]
+    VmAttach {
+        /// The function: name of its slot, or its address.
+        target: String,
+        /// The virtual machine.
+        vm: String,
+        /// The bus of the virtual machine that it is plugged into; a PCIe root port to be unplugged again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bus: Option<String>,
+    },
+    /// Takes a function out of its virtual machine: a [`super::report::OperationReport`].
+    #[serde(rename = "vm detach")]
+    VmDetach {
+        /// The function: name of its slot, or its address.
+        target: String,
+        /// How long the guest is asked, in milliseconds, before the function is taken from it; 0: not at all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
     /// Who holds what and waits for what: an array of [`super::report::LockEntry`].
     #[serde(rename = "locks")]
     Locks {},
-    /// What happened lately: an array of [`super::report::EventEntry`].
+    /// What happened lately: an array of [`super::stream::EventEntry`].
     #[serde(rename = "event list")]
     EventList {
         /// Address or slot name; all if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         target: Option<String>,
     },
+    /// What happened since, waiting for it if need be: a [`super::stream::EventPage`].
+    #[serde(rename = "event wait")]
+    EventWait {
+        /// Function, slot or virtual machine; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+        /// Only these kinds; all if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kinds: Vec<String>,
+        /// Only events with higher numbers; only those that come from now on if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+        /// The stream that `after` is a number of, as the last answer said; the daemon's if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stream: Option<String>,
+        /// Most events to answer, at most 512.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u16>,
+        /// How long to wait if there is none, at most ten seconds; 0 only looks.
+        #[serde(default)]
+        timeout_ms: u64,
+    },
+}
+
+/// What is put into a slot, as a configuration file would say it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// `{ model = "nvme" }`.
+    pub device: String,
+    /// `{ kind = "memory", size = "1GiB" }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backing: Option<String>,
+    /// Where relative paths begin; absolute.
+    pub base: std::path::PathBuf,
+}
+
+/// What is done to a slot by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Touch {
+    /// The attention button is pressed.
+    Button,
+    /// The card is pulled out, with nobody asked.
+    Eject,
+    /// The latch is opened.
+    OpenLatch,
+    /// The latch is closed.
+    CloseLatch,
 }
 
 /// Which reset.

@@ -33,17 +33,91 @@ pub struct SlotSummary {
     pub slot: String,
     /// Address of the function in it.
     pub address: String,
-    /// Device model.
+    /// Where it is in its life: `off`, `blinking-on`, `powering-on`, `on`, `blinking-off`, `asked`, `revoking`, `removing`,
+    /// `cutting-power`.
+    #[serde(default)]
+    pub state: String,
+    /// Device model; empty without a card.
     pub model: String,
     /// What holds the data: `file`, `memory` or `none`.
     pub backing: String,
     /// The image; absent without a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Size of the backing in bytes.
+    /// Size of the backing in bytes; 0 while it is not open.
     pub size: u64,
+    /// Who uses it, in words; empty if nobody does.
+    #[serde(default)]
+    pub consumer: String,
     /// Path of its vfio-user socket.
     pub socket: String,
+}
+
+/// `portcullis slot show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotReport {
+    /// Its name: that of the slot of function 0.
+    pub slot: String,
+    /// As in [`SlotSummary`].
+    pub state: String,
+    /// What the state means now, in words: what is waited for, and until when.
+    pub detail: String,
+    /// A card is in it.
+    pub card: bool,
+    /// The link to the card is up.
+    pub link: bool,
+    /// The latch is open; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch_open: Option<bool>,
+    /// It has an attention button.
+    pub attention_button: bool,
+    /// Its power has failed since it was last switched on.
+    pub power_fault: bool,
+    /// Power indicator: `off`, `on` or `blink`.
+    pub power_lamp: String,
+    /// Attention indicator: `off`, `on` or `blink`.
+    pub attention_lamp: String,
+    /// The functions of its card.
+    pub functions: Vec<SlotSummary>,
+    /// Who is asked when it is unplugged.
+    pub consumers: Vec<String>,
+    /// Clients that lost an earlier card and have not left: they are answered, and reach nothing.
+    pub tombstones: usize,
+    /// What somebody waits for.
+    pub operations: Vec<OperationReport>,
+    /// Callbacks of drivers that have not come back in time.
+    pub abandoned: usize,
+}
+
+/// Something that takes its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationReport {
+    /// Its number, from 1.
+    pub id: u64,
+    /// The slot.
+    pub slot: String,
+    /// `plug`, `unplug`, `power on`, `power off`, `cancel`, `attach`, `detach`.
+    pub request: String,
+    /// How it ended: `done`, `cancelled`, `wrong-state`, ...; absent while it is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// What it waits for, or why it ended so, in words.
+    pub detail: String,
+    /// Since it was asked for, or until it ended, in microseconds.
+    pub took_us: u64,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmReport {
+    /// Its name.
+    pub vm: String,
+    /// Path of its monitor.
+    pub qmp: String,
+    /// `running`, `paused`, ... as its monitor says, or `unreachable`.
+    pub state: String,
+    /// The slots whose functions were plugged into it by us.
+    pub slots: Vec<String>,
 }
 
 /// `portcullis show`.
@@ -300,21 +374,6 @@ pub struct AdmissionChange {
     pub still_inside: Vec<String>,
     /// How long it took, in microseconds.
     pub took_us: u64,
-}
-
-/// One line of `portcullis event list`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventEntry {
-    /// Rises by one with each event of the daemon; a gap means that older ones were dropped.
-    pub sequence: u64,
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// The function's name.
-    pub function: String,
-    /// The kind, for programs.
-    pub kind: String,
-    /// The event in words.
-    pub text: String,
 }
 
 /// One line of `portcullis locks`: who waits, or holds what others wait for.

@@ -38,14 +38,17 @@ pub trait Operator: Send + Sync + 'static {
     /// # Errors
     /// Why it was refused; the client sees it as it is.
     fn execute(&self, token: &mut ThreadToken, request: Request) -> Result<serde_json::Value, Refusal>;
+
+    /// The socket is being closed: who waits in [`Operator::execute`] for something to happen is to come back now.
+    fn end(&self) {}
 }
 
 /// A bound control socket and its threads. [`ControlServer::stop`] or dropping it ends them.
-#[derive(Debug)]
 pub struct ControlServer {
     path: PathBuf,
     shared: Arc<Shared>,
-    accepting: Option<JoinHandle<()>>,
+    /// Until the end, as its threads.
+    running: Option<(JoinHandle<()>, Arc<dyn Operator>)>,
 }
 
 #[derive(Debug)]
@@ -96,10 +99,10 @@ impl ControlServer {
             ended: Condvar::new(),
         });
         let accepting = std::thread::Builder::new().name("control".into()).spawn({
-            let shared = Arc::clone(&shared);
+            let (shared, operator) = (Arc::clone(&shared), Arc::clone(&operator));
             move || accept_clients(&shared, &operator)
         })?;
-        Ok(Self { path: path.into(), shared, accepting: Some(accepting) })
+        Ok(Self { path: path.into(), shared, running: Some((accepting, operator)) })
     }
 }
 
@@ -118,12 +121,13 @@ impl ControlServer {
     }
 
     fn end(&mut self) {
-        let Some(accepting) = self.accepting.take() else { return };
+        let Some((accepting, operator)) = self.running.take() else { return };
         let _ = std::fs::remove_file(&self.path);
         self.shared.stopping.store(true, Ordering::Release);
         // On Linux, shutting a listening UNIX socket down makes a blocked accept return with an error.
         let _ = rustix::net::shutdown(&self.shared.listener, rustix::net::Shutdown::Both);
         let _ = accepting.join();
+        operator.end();
         for client in &self.shared.clients.lock().list {
             let _ = client.stream.shutdown(Shutdown::Both);
         }

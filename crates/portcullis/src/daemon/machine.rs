@@ -13,16 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assign::{EventSink, Reporter};
-use gate::{Deadline, Gate, ThreadToken};
+use gate::{AccessKind, Deadline, Gate, ThreadToken};
 use pci_core::mechanism::HostBridge;
 use pci_core::{
-    ConfigSpace, ConfigSpaceBuilder, Express, Function, Identity, LayoutError, Pm, RealTime,
+    ConfigSpace, ConfigSpaceBuilder, DeviceState, Express, Function, Identity, LayoutError, Pm, RealTime,
     Slot as HotPlugSlot, Time,
 };
 use pci_spec::bridge::PRIMARY_BUS;
 use pci_spec::capability::express::PortType;
 use pci_spec::{Bdf, ClassCode};
-use power::{Emulated, Power};
+use power::{Emulated, Platform, Power};
 use reset::{Preserved, Resets};
 use topology::fabric::{Fabric, Place, PlugError, PlugId, Port};
 use topology::{Segment, Snapshot, Topology, TopologyError};
@@ -45,6 +45,8 @@ pub(super) enum MachineError {
     Plug(#[from] PlugError),
     #[error("{0}")]
     Scan(#[from] TopologyError),
+    #[error("the port of the slot is not reached: {0}")]
+    Unreachable(#[from] gate::Refusal),
     #[error("{0} does not answer at its address: function 0 of its device is missing")]
     NotFound(Bdf),
 }
@@ -54,6 +56,9 @@ pub(super) struct Machine {
     pub(super) topology: Arc<Topology>,
     pub(super) resets: Resets,
     pub(super) power: Power,
+    /// The clock of delays and of slots.
+    pub(super) time: Arc<dyn Time>,
+    platform: Arc<Emulated>,
     segments: BTreeMap<u16, Wiring>,
 }
 
@@ -61,10 +66,8 @@ pub(super) struct Machine {
 struct Wiring {
     fabric: Arc<Fabric>,
     bridge: Arc<HostBridge>,
-    /// By the bus below.
-    ports: BTreeMap<u8, PlugId>,
-    /// What is plugged in, by where it is.
-    plugged: BTreeMap<Bdf, PlugId>,
+    /// By the bus below: a root port or bridge, and where it is.
+    ports: BTreeMap<u8, (PlugId, Bdf)>,
 }
 
 impl Machine {
@@ -83,14 +86,18 @@ impl Machine {
             let segment = Segment::emulated(&fabric);
             let bridge = Arc::clone(segment.bridge());
             topology.add_segment(token, segment, Deadline::after(SCAN_TIMEOUT))?;
-            let mut wiring = Wiring { fabric, bridge, ports: BTreeMap::new(), plugged: BTreeMap::new() };
+            let mut wiring = Wiring { fabric, bridge, ports: BTreeMap::new() };
             managed.extend(wiring.add_ports(number, addresses, events)?);
             segments.insert(number, wiring);
         }
         let platform = Arc::new(Emulated::managing(managed));
-        let power = Power::new(Arc::clone(&time)).on(platform).preserving(Arc::new(Preserved::default()));
-        let resets = Resets::new(time).with_power(power.clone()).with_topology(Arc::clone(&topology));
-        Ok(Machine { topology, resets, power, segments })
+        let power = Power::new(Arc::clone(&time));
+        let power = power.on(Arc::clone(&platform) as _).preserving(Arc::new(Preserved::default()));
+        let resets = Resets::new(Arc::clone(&time));
+        let resets = resets.with_power(power.clone()).with_topology(Arc::clone(&topology));
+        let machine = Machine { topology, resets, power, time, platform, segments };
+        machine.rescan(token, Deadline::after(SCAN_TIMEOUT))?;
+        Ok(machine)
     }
 
     /// Puts a function that is being built behind the host bridge of its address.
@@ -101,31 +108,61 @@ impl Machine {
         }
     }
 
-    /// Plugs a function in at its address; it is in the topology after the next [`Machine::scan`].
-    pub(super) fn plug(&mut self, function: Arc<Function>, at: Bdf) -> Result<(), MachineError> {
-        let wiring = self.segments.get_mut(&at.segment()).ok_or(MachineError::NotFound(at))?;
+    /// Puts a function into the hardware at its address; [`Machine::find`] brings it into the topology.
+    pub(super) fn plug(&self, function: Arc<Function>, at: Bdf) -> Result<PlugId, MachineError> {
+        let wiring = self.segments.get(&at.segment()).ok_or(MachineError::NotFound(at))?;
         let [bus, devfn] = at.routing_id().to_be_bytes();
         let place = match wiring.ports.get(&bus) {
-            Some(port) => Place::Below(*port, devfn),
+            Some((port, _)) => Place::Below(*port, devfn),
             None => Place::Root(devfn),
         };
-        wiring.plugged.insert(at, wiring.fabric.plug(place, function)?);
-        Ok(())
+        Ok(wiring.fabric.plug(place, function)?)
     }
 
-    /// Finds everything that was plugged in, and checks that it is where it is to be.
-    pub(super) fn scan(&self, token: &mut ThreadToken, addresses: &[Bdf]) -> Result<(), MachineError> {
+    /// Finds what was plugged in beside `at`, in its slot; nothing else is looked at.
+    pub(super) fn find(
+        &self,
+        token: &mut ThreadToken,
+        at: Bdf,
+        deadline: Deadline,
+    ) -> Result<Arc<Snapshot>, MachineError> {
+        let scanned = match self.port(at) {
+            Some(port) => {
+                // Keeps resets of the port's bus away, during which nobody answers (HP-16).
+                let bridge = self.snapshot(token).function(port).map(|node| node.function.handle().clone());
+                let bridge = bridge.ok_or(MachineError::NotFound(port))?;
+                let _no_reset = bridge.enter_long(token, AccessKind::Config, "scan of a slot", deadline)?;
+                self.topology.rescan_below(token, port, deadline)?
+            }
+            None => self.topology.rescan_device(token, at.segment(), at.bus(), at.device(), deadline)?,
+        };
+        for problem in scanned.problems {
+            tracing::warn!("{problem}");
+        }
+        Ok(self.snapshot(token))
+    }
+
+    /// Finds everything that has appeared or gone, in all segments.
+    pub(super) fn rescan(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), MachineError> {
         for number in self.segments.keys() {
-            let scanned = self.topology.rescan(token, *number, Deadline::after(SCAN_TIMEOUT))?;
+            let scanned = self.topology.rescan(token, *number, deadline)?;
             for problem in scanned.problems {
                 tracing::warn!("{problem}");
             }
         }
-        let snapshot = self.topology.snapshot(token);
-        match addresses.iter().find(|at| snapshot.function(**at).is_none()) {
-            Some(missing) => Err(MachineError::NotFound(*missing)),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// The root port or bridge that leads to the bus of an address; none on the root bus.
+    pub(super) fn port(&self, at: Bdf) -> Option<Bdf> {
+        let wiring = self.segments.get(&at.segment())?;
+        wiring.ports.get(&at.bus()).map(|(_, port)| *port)
+    }
+
+    /// The next device at an address has power, whatever the last one was left in.
+    pub(super) fn give_power(&self, at: Bdf) {
+        // The platform manages all addresses of slots.
+        let _ = self.platform.set_state(at, DeviceState::D0);
     }
 
     /// What there is now.
@@ -133,24 +170,24 @@ impl Machine {
         self.topology.snapshot(token)
     }
 
-    /// Takes a slot's function out of the topology and of the hardware. A function refers to its host bridge, and the
-    /// hardware behind that to its functions; this is where the circle is broken, so that the device ends when its last
-    /// user lets go.
-    pub(super) fn unplug(&self, token: &mut ThreadToken, at: Bdf, deadline: Deadline) {
-        let wiring = self.segments.get(&at.segment());
+    /// Takes a function out of the topology and of the hardware. A function refers to its host bridge, and the hardware
+    /// behind that to its functions; this is where the circle is broken, so that the device ends when its last user lets go.
+    pub(super) fn unplug(&self, token: &mut ThreadToken, at: Bdf, id: PlugId, deadline: Deadline) {
         // Out of the hardware first: a scan in between would show the function again.
-        if let Some((wiring, id)) = wiring.and_then(|wiring| Some((wiring, wiring.plugged.get(&at)?))) {
-            drop(wiring.fabric.unplug(*id));
+        if let Some(wiring) = self.segments.get(&at.segment()) {
+            drop(wiring.fabric.unplug(id));
         }
-        if let Err(error) = self.topology.remove(token, at, deadline) {
-            tracing::warn!("{error}");
+        match self.topology.remove(token, at, deadline) {
+            // It was never shown, or a scan has seen already that it is not there.
+            Ok(_) | Err(TopologyError::NoFunction(_)) => {}
+            Err(error) => tracing::warn!("{at} is still shown: {error}"),
         }
     }
 
     /// Takes out what is left, the root ports.
     pub(super) fn take_down(&self, token: &mut ThreadToken, deadline: Deadline) {
         for (number, wiring) in &self.segments {
-            for id in wiring.plugged.values() {
+            for (id, _) in wiring.ports.values() {
                 drop(wiring.fabric.unplug(*id));
             }
             if let Err(error) = self.topology.remove_segment(token, *number, deadline) {
@@ -186,8 +223,7 @@ impl Wiring {
             let port = port.observed_by(Reporter::new(Arc::clone(events)));
             let port = Arc::new(port.behind(Arc::clone(&self.bridge), at));
             let id = self.fabric.plug(Place::Root(devfn), port)?;
-            self.ports.insert(bus, id);
-            self.plugged.insert(at, id);
+            self.ports.insert(bus, (id, at));
             made.push(at);
         }
         Ok(made)

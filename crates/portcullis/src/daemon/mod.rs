@@ -1,41 +1,55 @@
-//! The daemon: plugs what the configuration says, serves it, and ends in an orderly way.
+//! The daemon: slots with what the configuration says in them, served, and ended in an orderly way.
 //!
 //! [`Daemon::start`] does everything that can be refused before anything is reachable; [`Daemon::drain`] ends it all
 //! by a deadline and says what did not end. [`signals`] is how a process is told to.
 //!
+//! * `slot`: one slot, its controller, and what operators asked of it; `slot_words` says it for people.
+//! * `place`, `port`, `consumer`: what a slot is made of: the places of its functions, its hardware, who uses them.
+//! * `machine`: the segments, ports, resets and power around the slots. `build`: from a description to a device.
+//! * `vms`: virtual machines by their monitors. `operations`: what takes its time.
+//!
 //! # Concurrency
-//! One thread accepts for all slots; a slot has a thread only while it has a client, and one more while it ends, so that
-//! no slot waits for another's flush. The control socket has its own threads ([`crate::control::server`]). Nothing here
-//! is locked.
+//! One thread accepts for all places; a place has a thread for each client, a slot has one while it is busy, and one more
+//! waits for their timers, so that no slot waits for another. The control socket has its own threads
+//! ([`crate::control::server`]). Locks are leaves, for lists.
 //!
 //! # The order of the end
-//! The control socket first, so that nobody holds a function any more but its slot. Then every slot at once: no new
-//! client, the session ends, the gate is retired, the device is dropped, which flushes its backing, and the socket is
-//! gone.
+//! The control socket first, so that nobody asks for anything any more. Then no new client, and the sessions end. Then every
+//! slot at once: its gates are retired, its devices are dropped, which flushes their backings, and the sockets are gone.
 
+mod build;
+mod consumer;
 mod machine;
+mod operations;
 mod operator;
+mod place;
+mod port;
 pub mod signals;
 mod slot;
+mod slot_words;
+mod start;
+mod vms;
 mod watchdog;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
-use assign::{Assignment, EventSink};
+use ::slot::Threads;
 use gate::waits::Waiting;
 use gate::{Deadline, ThreadToken};
-use pci_spec::Bdf;
 use vfio_user::server::{Server, Stop};
 
-use crate::config::{Config, Diagnostic, Diagnostics, SlotConfig};
+use crate::config::{Config, Diagnostic, Diagnostics};
 use crate::control::server::ControlServer;
 use crate::events::Journal;
 use crate::run_dir::RunDir;
-use machine::{Machine, MachineError};
+use machine::Machine;
+use operations::Operations;
 use operator::DaemonOperator;
+pub use place::Place;
 pub use slot::Slot;
+use vms::Vms;
 use watchdog::WatchdogThread;
 
 /// How long a start that has failed may take to clean up.
@@ -46,6 +60,9 @@ pub struct Daemon {
     run_dir: RunDir,
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
+    vms: Arc<Vms>,
+    crew: Arc<Threads>,
+    journal: Arc<Journal>,
     control: ControlServer,
     /// Until the end, so that an end that hangs is told too.
     watchdog: Option<WatchdogThread>,
@@ -74,51 +91,70 @@ impl Daemon {
         run_dir: RunDir,
         journal: &Arc<Journal>,
     ) -> Result<Self, Diagnostics> {
-        let (machine, plugged) = plug(token, config.slots, &run_dir, journal)?;
-        let machine = Arc::new(machine);
-        let (slots, servers): (Vec<_>, Vec<_>) = plugged.into_iter().unzip();
-        let slots: Arc<[Slot]> = slots.into();
-        let operator = DaemonOperator::new(Arc::clone(&slots), Arc::clone(&machine), Arc::clone(journal));
+        let started = start::slots(token, config.slots, &run_dir, journal)?;
+        let start::Started { machine, slots, vms, crew } = started;
+        let operations = Arc::new(Operations::default());
+        let operator = DaemonOperator::new(
+            Arc::clone(&slots),
+            Arc::clone(&machine),
+            Arc::clone(journal),
+            operations,
+            Arc::clone(&vms),
+        );
         let stop = Stop::new().map_err(|errno| system("cannot make an event", &errno))?;
         let control = ControlServer::start(&run_dir.control_socket(), Arc::new(operator))
             .map_err(|error| system("cannot serve the control socket", &error))?;
         let (sender, ended) = channel();
         let deadline = Arc::new(OnceLock::new());
-        let ending = |slot: &Slot| Ending {
-            slot: slot.config.name.clone(),
-            address: slot.config.address,
-            machine: Arc::clone(&machine),
-            assignment: Arc::clone(&slot.assignment),
+        let servers = slots.iter().flat_map(|slot| slot.places.iter().map(|place| Arc::clone(&place.server)));
+        let acceptor = Acceptor {
+            servers: servers.collect(),
+            slots: Arc::clone(&slots),
             deadline: Arc::clone(&deadline),
-            ended: sender.clone(),
+            ended: sender,
+            stop: stop.clone(),
         };
-        let acceptor = Acceptor { servers, endings: slots.iter().map(ending).collect(), stop: stop.clone() };
         spawn("acceptor", move || acceptor.run())?;
         let watchdog = config.watchdog.threshold.map(WatchdogThread::start).transpose();
         let watchdog = watchdog.map_err(|error| system("cannot start a thread", &error))?;
-        Ok(Self { run_dir, slots, machine, control, watchdog, stop, deadline, ended })
+        let journal = Arc::clone(journal);
+        Ok(Self { run_dir, slots, machine, vms, crew, journal, control, watchdog, stop, deadline, ended })
     }
 
-    /// What is served.
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
+    /// What is served, or would be: the places of all slots.
+    pub fn places(&self) -> Vec<Arc<Place>> {
+        self.slots.iter().flat_map(|slot| slot.places.iter().cloned()).collect()
     }
 
     /// Every socket file, for a forced end that has no time to close them one by one.
     pub fn sockets(&self) -> Vec<PathBuf> {
-        let slots = self.slots.iter().map(|slot| slot.socket.clone());
-        slots.chain([self.run_dir.control_socket()]).collect()
+        let places = self.slots.iter().flat_map(|slot| slot.places.iter());
+        places.map(|place| place.socket.clone()).chain([self.run_dir.control_socket()]).collect()
     }
 
     /// Ends everything by `deadline` and returns what did not end, in words; nothing if all is flushed and gone.
     pub fn drain(self, token: &mut ThreadToken, deadline: Deadline) -> Vec<String> {
-        let Self { run_dir, slots, machine, control, watchdog, stop, deadline: shared, ended } = self;
-        let mut waiting: Vec<String> = slots.iter().map(|slot| slot.config.name.clone()).collect();
+        let Self {
+            run_dir,
+            slots,
+            machine,
+            vms,
+            crew,
+            journal,
+            control,
+            watchdog,
+            stop,
+            deadline: shared,
+            ended,
+        } = self;
+        let mut waiting: Vec<String> = slots.iter().map(|slot| slot.name().to_owned()).collect();
         let mut left_over = Vec::new();
+        // Whoever follows the events or waits for a virtual machine ends at once, and does not hold up the rest.
+        journal.end();
+        vms.end();
         if !control.stop(token, deadline) {
             left_over.push(String::from("a control request is still being carried out"));
         }
-        drop(slots);
         // Set once, here: `drain` consumes the daemon.
         let _ = shared.set(deadline);
         stop.stop();
@@ -134,50 +170,19 @@ impl Daemon {
         left_over.extend(
             waiting.into_iter().map(|slot| format!("{slot}: did not end in time; it may not be flushed")),
         );
+        if !crew.stop(token, deadline) {
+            left_over.push(String::from("a call of a driver or a consumer has not come back"));
+        }
         machine.take_down(token, deadline);
+        // Whoever has served them may still be about to let them go.
+        for place in slots.iter().flat_map(|slot| slot.places.iter()) {
+            let _ = std::fs::remove_file(&place.socket);
+        }
+        drop(slots);
         drop(watchdog);
         drop(run_dir);
         left_over
     }
-}
-
-/// Builds the machine and everything in it. Either all of it is there, or nothing is left and all complaints are returned.
-fn plug(
-    token: &mut ThreadToken,
-    slots: Vec<SlotConfig>,
-    run_dir: &RunDir,
-    journal: &Arc<Journal>,
-) -> Result<(Machine, Vec<(Slot, Server)>), Diagnostics> {
-    let addresses: Vec<Bdf> = slots.iter().map(|slot| slot.address).collect();
-    let unfit = |error: MachineError| {
-        let fix = "change the addresses of the slots: each device needs a function 0";
-        Diagnostics::one(Diagnostic::new(None, error.to_string(), fix))
-    };
-    let events: Arc<dyn EventSink> = Arc::clone(journal) as _;
-    let mut machine = Machine::new(token, &addresses, &events).map_err(unfit)?;
-    let mut plugged = Vec::new();
-    let mut complaints = Vec::new();
-    for mut slot in slots {
-        let device = |at: Bdf| (at.segment(), at.bus(), at.device());
-        let beside = addresses.iter().filter(|at| device(**at) == device(slot.address)).count();
-        if beside > 1 {
-            slot.device.stands_beside_others();
-        }
-        match Slot::plug(slot, &mut machine, run_dir, journal) {
-            Ok(slot) => plugged.push(slot),
-            Err(complaint) => complaints.push(complaint),
-        }
-    }
-    let whole = if complaints.is_empty() {
-        machine.scan(token, &addresses).map_err(unfit)
-    } else {
-        Err(Diagnostics(complaints))
-    };
-    if let Err(complaints) = whole {
-        machine.take_down(token, Deadline::after(TAKE_DOWN));
-        return Err(complaints);
-    }
-    Ok((machine, plugged))
 }
 
 fn wait_for_end(token: &mut ThreadToken, ended: &Receiver<Ended>, deadline: Deadline) -> Option<Ended> {
@@ -197,14 +202,16 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Diagnos
 
 /// What the accepting thread owns.
 struct Acceptor {
-    servers: Vec<Server>,
-    endings: Vec<Ending>,
+    servers: Vec<Arc<Server>>,
+    slots: Arc<[Slot]>,
+    deadline: Arc<OnceLock<Deadline>>,
+    ended: Sender<Ended>,
     stop: Stop,
 }
 
 impl Acceptor {
     fn run(self) {
-        let Self { servers, endings, stop } = self;
+        let Self { servers, slots, deadline, ended, stop } = self;
         let mut token = ThreadToken::at_thread_entry();
         let failure = Server::run_all(&servers, &mut token, &stop).err();
         if let Some(error) = &failure {
@@ -213,41 +220,30 @@ impl Acceptor {
         drop(servers);
         drop(token);
         let failure = failure.map(|error| format!("was not served any more: {error}"));
-        for ending in endings {
-            let (name, failure) = (format!("end-{}", ending.slot), failure.clone());
+        // Without a deadline the acceptor failed by itself; then nobody waits, but nothing waits for ever either.
+        let deadline = deadline.get().copied().unwrap_or_else(|| Deadline::after(TAKE_DOWN));
+        for (index, slot) in slots.iter().enumerate() {
+            let (slots, ended, failure) = (Arc::clone(&slots), ended.clone(), failure.clone());
             // The drain says of a slot that never reported that it did not end.
-            let _ = spawn(&name, move || ending.run(failure));
+            let _ = spawn(&format!("end-{}", slot.name()), move || {
+                end_slot(&slots, index, deadline, &ended, failure);
+            });
         }
     }
 }
 
 /// The end of one slot, once no session has it any more.
-struct Ending {
-    slot: String,
-    address: Bdf,
-    machine: Arc<Machine>,
-    assignment: Arc<Assignment>,
-    deadline: Arc<OnceLock<Deadline>>,
-    ended: Sender<Ended>,
-}
-
-impl Ending {
-    fn run(self, failure: Option<String>) {
-        let Self { slot, address, machine, assignment, deadline, ended } = self;
-        let mut token = ThreadToken::at_thread_entry();
-        let mut left_over = Vec::from_iter(failure);
-        // Without a deadline the acceptor failed by itself; then nobody waits, but nothing waits for ever either.
-        let deadline =
-            deadline.get().copied().unwrap_or_else(|| Deadline::after(std::time::Duration::from_secs(4)));
-        let retired = assignment.function().gate().retire(&mut token, deadline);
-        left_over.extend(retired.orphans.iter().map(|orphan| format!("still in use: {orphan}")));
-        machine.unplug(&mut token, address, deadline);
-        drop(machine);
-        // Dropping the last reference ends the device, which flushes its backing.
-        if Arc::into_inner(assignment).is_none() && left_over.is_empty() {
-            left_over.push(String::from("the device is still in use and was not flushed"));
-        }
-        // Nobody listens if the daemon has given up waiting.
-        let _ = ended.send(Ended { slot, left_over });
-    }
+fn end_slot(
+    slots: &Arc<[Slot]>,
+    index: usize,
+    deadline: Deadline,
+    ended: &Sender<Ended>,
+    failure: Option<String>,
+) {
+    let Some(slot) = slots.get(index) else { return };
+    let mut token = ThreadToken::at_thread_entry();
+    let mut left_over = Vec::from_iter(failure);
+    left_over.extend(slot.end(&mut token, deadline));
+    // Nobody listens if the daemon has given up waiting.
+    let _ = ended.send(Ended { slot: slot.name().to_owned(), left_over });
 }

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 
 use gate::ThreadToken;
 
@@ -43,6 +43,11 @@ impl Signals {
         }
         // SAFETY: `fd` is a fresh descriptor that nothing else owns.
         Ok(Self { file: unsafe { File::from_raw_fd(fd) } })
+    }
+
+    /// The descriptor, which is readable once a signal has arrived: to wait for other things as well.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 
     /// Waits for the next of the signals and gives its name.

@@ -58,7 +58,7 @@ pub enum ExerciseError {
     /// Somebody else reset the controller, or changed its power state or its COMMAND register.
     #[error(
         "{0}\nfix: run it again once nobody resets the function or changes its power; what was flushed before is kept \
-         (`portcullis event list` tells what was done)"
+         (`portcullis events` tells what was done)"
     )]
     Interfered(DriverError),
     /// The driver or the controller failed.

@@ -4,12 +4,18 @@
 //! * `views`: what is told of functions and slots;
 //! * `changes`: resets, power, virtual functions, registers;
 //! * `admission`: freeze, thaw, revoke;
+//! * `slots`, `vms`: plugging and unplugging, here and in virtual machines; `operations`: what came of it;
+//! * `events`: the stream of events;
 //! * `guard`: register writes that would do half of what one of these does.
 
 mod admission;
 mod changes;
+mod events;
 mod guard;
+mod operations;
+mod slots;
 mod views;
+mod vms;
 
 use std::sync::Arc;
 
@@ -18,11 +24,13 @@ use pci_spec::Bdf;
 use serde::Serialize;
 use topology::{Node, Snapshot};
 
-use super::Slot;
 use super::machine::Machine;
+use super::operations::Operations;
+use super::vms::Vms;
+use super::{Place, Slot};
 use crate::control::protocol::{Refusal, RefusalCode, Request};
 use crate::control::server::Operator;
-use crate::events::Journal;
+use crate::events::{Cursor, Journal};
 use crate::inspect;
 
 /// Carries out control requests on the functions of a daemon.
@@ -30,14 +38,16 @@ pub(super) struct DaemonOperator {
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
     journal: Arc<Journal>,
+    operations: Arc<Operations>,
+    vms: Arc<Vms>,
 }
 
 /// One function as a request means it.
 struct Target<'a> {
     snapshot: Arc<Snapshot>,
     node: Arc<Node>,
-    /// The slot that it is in; none for a root port or a virtual function.
-    slot: Option<&'a Slot>,
+    /// The place that it stands at; none for a root port or a virtual function.
+    place: Option<&'a Arc<Place>>,
 }
 
 impl Target<'_> {
@@ -47,22 +57,38 @@ impl Target<'_> {
 }
 
 impl DaemonOperator {
-    pub(super) fn new(slots: Arc<[Slot]>, machine: Arc<Machine>, journal: Arc<Journal>) -> Self {
-        Self { slots, machine, journal }
+    pub(super) fn new(
+        slots: Arc<[Slot]>,
+        machine: Arc<Machine>,
+        journal: Arc<Journal>,
+        operations: Arc<Operations>,
+        vms: Arc<Vms>,
+    ) -> Self {
+        Self { slots, machine, journal, operations, vms }
+    }
+
+    /// All places of all slots.
+    fn places(&self) -> impl Iterator<Item = &Arc<Place>> {
+        self.slots.iter().flat_map(|slot| slot.places.iter())
     }
 
     /// The function in the slot with this name, or the one at this address.
     fn find(&self, token: &ThreadToken, target: &str) -> Result<Target<'_>, Refusal> {
         let snapshot = self.machine.snapshot(token);
-        let named = self.slots.iter().find(|slot| slot.config.name == target);
-        let address = named.map(|slot| slot.config.address).or_else(|| target.parse().ok());
+        let named = self.places().find(|place| place.name == target);
+        let address = named.map(|place| place.address).or_else(|| target.parse().ok());
         let node = address.and_then(|at| snapshot.function(at).cloned()).ok_or_else(|| {
             let shown: String = target.chars().filter(|c| !c.is_control()).take(64).collect();
-            let message = format!("there is no function or slot `{shown}`; `portcullis ls` lists them");
+            let empty = self.places().any(|place| place.name == target || Some(place.address) == address);
+            let message = if empty {
+                format!("nothing is plugged into the slot `{shown}`; `portcullis slot show {shown}` says why")
+            } else {
+                format!("there is no function or slot `{shown}`; `portcullis ls` lists them")
+            };
             Refusal::new(RefusalCode::NotFound, message)
         })?;
-        let slot = self.slots.iter().find(|slot| slot.config.address == node.address);
-        Ok(Target { snapshot, node, slot })
+        let place = self.places().find(|place| place.address == node.address);
+        Ok(Target { snapshot, node, place })
     }
 }
 
@@ -110,14 +136,39 @@ impl Operator for DaemonOperator {
                 let target = self.find(token, &target)?;
                 value(self.revoke(token, &target)?)
             }
-            Request::SlotList {} => value(self.slots.iter().map(views::slot_summary).collect::<Vec<_>>()),
+            Request::SlotList {} => value(self.slot_list()),
+            Request::SlotShow { slot } => value(self.slot_report(self.slot(&slot)?)),
+            Request::SlotPlug { slot, card } => value(self.plug(self.slot(&slot)?, card)?),
+            Request::SlotUnplug { slot, timeout_ms } => value(self.unplug(self.slot(&slot)?, timeout_ms)?),
+            Request::SlotPower { slot, on, timeout_ms } => {
+                value(self.switch(self.slot(&slot)?, on, timeout_ms)?)
+            }
+            Request::SlotTouch { slot, touch } => value(self.touch(self.slot(&slot)?, touch)?),
+            Request::SlotCancel { slot } => value(self.cancel(self.slot(&slot)?)?),
+            Request::Rescan {} => value(self.rescan(token)?),
+            Request::OperationList {} => value(self.operation_list()),
+            Request::OperationWait { id, timeout_ms } => value(self.operation_wait(token, id, timeout_ms)?),
+            Request::VmAdd { name, qmp } => value(self.vm_add(token, &name, qmp)?),
+            Request::VmList {} => value(self.vm_list(token)),
+            Request::VmRemove { name } => value(self.vm_remove(token, &name)?),
+            Request::VmAttach { target, vm, bus } => value(self.attach(token, &target, &vm, bus)?),
+            Request::VmDetach { target, timeout_ms } => value(self.detach(&target, timeout_ms)?),
             Request::Locks {} => value(inspect::locks()),
             Request::EventList { target } => {
-                let target = target.map(|target| self.find(token, &target)).transpose()?;
-                let name = target.as_ref().map(|target| target.node.function.name());
-                value(self.journal.entries(name))
+                let filter = self.events_about(token, target.as_deref())?;
+                value(self.journal.list(&filter))
+            }
+            Request::EventWait { target, kinds, after, stream, limit, timeout_ms } => {
+                let filter = self.events_about(token, target.as_deref())?;
+                let cursor = Cursor { stream, after };
+                value(self.wait_for_events(token, filter, kinds, &cursor, limit, timeout_ms)?)
             }
         }
+    }
+
+    fn end(&self) {
+        self.journal.end();
+        self.operations.end();
     }
 }
 
