@@ -7,11 +7,13 @@
 //!
 //! What this crate does **not** do: nothing depends on it, and nothing in it runs in the product.
 //!
-//! Concurrency: the exhibits are wrong on purpose. Everything that they share is loom's, so that being wrong is a failed
-//! test and not undefined behaviour.
+//! Concurrency: the exhibits are wrong on purpose. Everything that they share is the checker's, so that being wrong is a
+//! failed test and not undefined behaviour.
 
 #[cfg(loom)]
 pub mod first_use;
+#[cfg(loom)]
+pub mod freed_poller;
 #[cfg(shuttle)]
 pub mod hardware;
 #[cfg(loom)]
@@ -24,3 +26,5 @@ pub mod page_fault;
 pub mod stack;
 #[cfg(loom)]
 pub mod stack_waiter;
+#[cfg(shuttle)]
+pub mod unplug;

@@ -9,6 +9,7 @@ mod schedules;
 use loom::sync::Arc;
 use loom::thread;
 use museum::first_use::{Bar, FirstUse};
+use museum::freed_poller::{Kept, Polled};
 use museum::ops_swap::Bus;
 use museum::page_fault::{Fault, Handler, Mapping, PAGES};
 use museum::stack_waiter::Wake;
@@ -171,4 +172,25 @@ fn report_d_with_a_lock_over_test_and_set_up_holds() {
         use_on_two_threads(&Arc::new(Bar::new(FirstUse::UnderLock, true)));
         use_on_two_threads(&Arc::new(Bar::new(FirstUse::UnderLock, false)));
     });
+}
+
+fn pulled_under_a_poller(kept: Kept) {
+    let polled = Arc::new(Polled::new(kept));
+    let same = polled.clone();
+    let poller = thread::spawn(move || same.poll());
+    polled.pulled();
+    poller.join().unwrap();
+}
+
+#[test]
+fn complaint_11_a_poller_reads_a_controller_that_is_freed() {
+    // HP-12
+    breaks("Causality violation", || pulled_under_a_poller(Kept::ByFlag));
+}
+
+/// Shows that the exhibit breaks for that reason and for no other.
+#[test]
+fn complaint_11_with_the_controller_kept_while_it_is_polled_holds() {
+    // HP-12
+    explore(None, || pulled_under_a_poller(Kept::ByPoller));
 }

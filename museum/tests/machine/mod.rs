@@ -7,6 +7,7 @@
 //!
 //! Concurrency: plain locks and std's atomics are not seen by shuttle; those of the fabric, of the parts and of virtual
 //! time are never held at a scheduling point, or the schedule would not end.
+#![allow(dead_code, reason = "each test uses its part")]
 #![allow(
     clippy::disallowed_types,
     reason = "the checkers' own locks; nothing that is checked takes part in them"

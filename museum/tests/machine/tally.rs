@@ -1,6 +1,6 @@
 //! What the schedules of a scenario have come to: a scenario in which nothing succeeds would prove nothing.
 
-use crate::random::explore_a_part;
+use crate::random::{explore_a_part, explore_times};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -28,8 +28,18 @@ pub(crate) fn explore_with(wanted: &[&str], scenario: fn()) {
 /// Explores one `part`th of the schedules of `scenario`, and asserts that all of `wanted` has happened in it, and nothing of
 /// `never`.
 pub(crate) fn explore_part(part: usize, wanted: &[&str], never: &[&str], scenario: fn()) {
+    tell_of(wanted, never, || explore_a_part(part, scenario));
+}
+
+/// As [`explore_part`], with that many times the schedules.
+#[allow(dead_code, reason = "not every checker has such a scenario")]
+pub(crate) fn explore_much(times: usize, wanted: &[&str], never: &[&str], scenario: fn()) {
+    tell_of(wanted, never, || explore_times(times, scenario));
+}
+
+fn tell_of(wanted: &[&str], never: &[&str], explore: impl FnOnce() -> usize) {
     TALLY.take();
-    explore_a_part(part, scenario);
+    explore();
     let tally = TALLY.take();
     println!("done and refused: {tally:?}");
     let done = |what: &&str| tally.get(what).map_or(0, |(done, _)| *done);

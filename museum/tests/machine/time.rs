@@ -9,6 +9,13 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Jumping(VirtualTime);
 
+impl Jumping {
+    /// Lets the time come.
+    pub(crate) fn reach(&self, when: Duration) {
+        self.0.advance(when.saturating_sub(self.0.now()));
+    }
+}
+
 impl Time for Jumping {
     fn now(&self) -> Duration {
         self.0.now()

@@ -19,7 +19,7 @@ mod taken_away;
 mod time_up;
 mod truth;
 
-use crate::machine::tally::explore_part;
+use crate::machine::tally::{explore_much, explore_part};
 
 /// There are twenty scenarios and more.
 const PART: usize = 2;

@@ -2,6 +2,7 @@
 //!
 //! It prints `schedules explored: N` when the scenario holds and `found in schedule: N` when it fails, as `tests/schedules`
 //! of the gate does for loom. `SHUTTLE_ITERATIONS` is the number of schedules of each of the two schedulers.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, Runner};
@@ -30,8 +31,17 @@ pub(crate) fn explore(scenario: fn()) -> usize {
 
 /// As [`explore`], with one `part`th of the schedules: for scenarios of which each takes as much longer.
 pub(crate) fn explore_a_part(part: usize, scenario: fn()) -> usize {
+    explore_for(iterations().div_ceil(part), scenario)
+}
+
+/// As [`explore`], with that many times the schedules: for what shows itself in few of them.
+#[allow(dead_code, reason = "not every checker has such a scenario")]
+pub(crate) fn explore_times(times: usize, scenario: fn()) -> usize {
+    explore_for(iterations().saturating_mul(times), scenario)
+}
+
+fn explore_for(iterations: usize, scenario: fn()) -> usize {
     const SEED: u64 = 0x6761_7465;
-    let iterations = iterations().div_ceil(part);
     SCHEDULE.set(0);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // First the one that finds most at once.

@@ -1,0 +1,15 @@
+//! Slots that are plugged and unplugged while everything else happens, where every schedule has to end.
+//!
+//! Run with `RUSTFLAGS="--cfg shuttle" cargo test -p museum --release --test unplug`. The controllers of the slots, what is
+//! assigned, the resets, the topology and the functions are the real ones. Complaints that the names cite are those of
+//! `museum::unplug`, where the checker finds what they are about.
+#![cfg(shuttle)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test code; clippy exempts only functions marked as tests"
+)]
+
+mod machine;
+mod random;
+mod slots;

@@ -1,0 +1,36 @@
+//! The core in a deterministic world.
+//!
+//! A [`World`] is made of a seed: slots with the real controllers, topology, resets and power behind them, consumers that do what
+//! they should not, hardware that fails, and one thread that lets all of that happen in an order that the seed decides. After
+//! every step the [invariants](Invariant) are checked. What was found is found again by the same seed.
+//!
+//! What it does **not** do: see [`World`]; and no sockets, no processes and no guest take part.
+
+mod actions;
+mod agenda;
+mod bay;
+mod card;
+mod cell;
+mod clock;
+mod consumer;
+mod driver;
+mod faults;
+mod invariants;
+#[cfg(test)]
+mod invariants_tests;
+mod machine;
+mod plan;
+mod random;
+mod reach;
+mod rest;
+mod trace;
+mod wire;
+mod world;
+
+pub use faults::{ConsumerFaults, HardwareFaults, Rate};
+pub use invariants::{Invariant, Violation};
+pub use machine::{MOST_SLOTS, MachineError};
+pub use plan::{Action, Plan};
+pub use random::Random;
+pub use trace::KEPT;
+pub use world::{Options, Outcome, World};

@@ -1,0 +1,145 @@
+//! `sim`: runs worlds, each made of a seed, and says which of them broke an invariant.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // A command line.
+
+use clap::Parser;
+use gate::ThreadToken;
+use serde_json::json;
+use sim::{MachineError, Options, Outcome, World};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// The core in a deterministic world: virtual time, hostile consumers, a fault plan, and invariants.
+#[derive(Parser)]
+struct Arguments {
+    /// Seed of the first world; the others follow it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Worlds, each of another seed.
+    #[arg(long, default_value_t = 1)]
+    worlds: u64,
+    /// Steps of each world.
+    #[arg(long, default_value_t = 10_000)]
+    steps: u64,
+    /// Slots of each world.
+    #[arg(long, default_value_t = 4)]
+    slots: usize,
+    /// Prints every line of the trace.
+    #[arg(long)]
+    trace: bool,
+    /// Prints the result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Goes on with the next world after one that broke an invariant.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True if all invariants held.
+fn run(arguments: &Arguments) -> Result<bool, MachineError> {
+    let begin = Instant::now();
+    let mut told = begin;
+    let mut outcomes = Vec::new();
+    for world in 0..arguments.worlds {
+        let seed = arguments.seed.wrapping_add(world);
+        let outcome = one(seed, arguments)?;
+        let failed = outcome.violation.is_some();
+        if failed {
+            show_violation(&outcome, arguments);
+        }
+        outcomes.push(outcome);
+        if failed && !arguments.keep_going {
+            break;
+        }
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            let steps: u64 = outcomes.iter().map(|outcome| outcome.steps).sum();
+            eprintln!("{} of {} worlds, {steps} steps", world + 1, arguments.worlds);
+        }
+    }
+    show(&outcomes, arguments, begin.elapsed());
+    Ok(outcomes.iter().all(|outcome| outcome.violation.is_none()))
+}
+
+fn one(seed: u64, arguments: &Arguments) -> Result<Outcome, MachineError> {
+    let out: Option<fn(&str)> = arguments.trace.then_some(|line| {
+        // A reader that has gone away is no reason to stop.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    });
+    let options = Options { seed, slots: arguments.slots, out, counts_process: true };
+    let mut token = ThreadToken::at_thread_entry();
+    let world = World::from_seed(&mut token, options)?;
+    let outcome = world.run(&mut token, arguments.steps);
+    world.take_down(&mut token);
+    Ok(outcome)
+}
+
+fn show_violation(outcome: &Outcome, arguments: &Arguments) {
+    let Some(violation) = &outcome.violation else { return };
+    eprintln!("seed {}: {violation}", outcome.seed);
+    if !arguments.trace {
+        outcome.last.iter().for_each(|line| eprintln!("{line}"));
+    }
+    let (seed, steps, slots) = (outcome.seed, arguments.steps, arguments.slots);
+    eprintln!("again: cargo run --release -p sim -- --seed {seed} --steps {steps} --slots {slots} --trace");
+}
+
+fn show(outcomes: &[Outcome], arguments: &Arguments, took: Duration) {
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let steps = sum(|outcome| outcome.steps);
+    let virtual_s = sum(|outcome| outcome.time.as_secs());
+    let (operations, plugged) = (sum(|outcome| outcome.operations), sum(|outcome| outcome.plugged));
+    let hash = outcomes.iter().fold(0_u64, |all, outcome| all.rotate_left(1) ^ outcome.hash);
+    if arguments.json {
+        let violations: Vec<_> = outcomes
+            .iter()
+            .filter_map(|outcome| {
+                let violation = outcome.violation.as_ref()?;
+                Some(json!({
+                    "seed": outcome.seed,
+                    "invariant": format!("{:?}", violation.invariant),
+                    "step": violation.step,
+                    "virtual_ms": u64::try_from(violation.now.as_millis()).unwrap_or(u64::MAX),
+                    "slot": violation.slot,
+                    "detail": violation.detail,
+                    "trace": outcome.last,
+                }))
+            })
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "worlds": outcomes.len(),
+                "steps": steps,
+                "virtual_s": virtual_s,
+                "operations": operations,
+                "plugged": plugged,
+                "hash": format!("{hash:016x}"),
+                "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "violations": violations,
+            })
+        );
+    } else {
+        let failed = outcomes.iter().filter(|outcome| outcome.violation.is_some()).count();
+        println!(
+            "{} worlds, {steps} steps, {virtual_s} s of virtual time in {:.1} s: {operations} operations, {plugged} times on, trace {hash:016x}, {failed} failed",
+            outcomes.len(),
+            took.as_secs_f64()
+        );
+    }
+}
