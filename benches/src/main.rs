@@ -12,6 +12,7 @@ mod gate_cost;
 mod nvme;
 mod pin;
 mod stats;
+mod unplug;
 mod wire;
 
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ enum What {
     Gate,
     /// Mappings that can be taken back: faults, populating and zapping, against a minimal userfaultfd handler.
     Fault,
+    /// Plugging in and taking out: cycles, and what 65,536 functions cost.
+    Unplug,
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         What::Nvme => nvme::run(cli.rounds),
         What::Gate => gate_cost::run(cli.rounds),
         What::Fault => fault::run(cli.rounds),
+        What::Unplug => unplug::run(cli.rounds),
         What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };

@@ -23,9 +23,16 @@ fn stages() -> Vec<Stage> {
         stage("tsan", 240, "cargo", &["xtask", "tsan"]),
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
         stage("release", 150, "cargo", &["build", "--release", "--workspace", "--locked"]),
+        sim("250", 90),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
-        stage("guest", 630, "cargo", &["xtask", "guest"]),
+        stage("guest", 850, "cargo", &["xtask", "guest"]),
     ]
+}
+
+/// Worlds of 4,000 steps each: 250 of them are a million steps.
+fn sim(worlds: &str, budget_s: u64) -> Stage {
+    let run = ["run", "--release", "--package", "sim", "--", "--worlds", worlds, "--steps", "4000"];
+    stage("sim", budget_s, "cargo", &run)
 }
 
 fn loom() -> Stage {
@@ -62,13 +69,15 @@ pub(crate) fn check() -> bool {
 }
 
 /// Runs the full counts: every page of a mapping in every round of its stress test, half an hour a fuzz target, every
-/// schedule of two threads under loom and of three with three preemptions, and twenty times as many schedules under shuttle.
+/// schedule of two threads under loom and of three with three preemptions, twenty times as many schedules under shuttle and
+/// worlds under sim, and a hundred rounds of a disk that comes and goes.
 pub(crate) fn deep() -> bool {
     run_all(vec![
         stage("test", 300, "cargo", &["test", "--workspace"]),
         stress(),
         stage("museum", 4 * 3600 + 1800, "cargo", &["xtask", "museum", "--full"]),
+        sim("5000", 1800),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
-        stage("guest", 900, "cargo", &["xtask", "guest"]),
+        stage("guest", 1300, "cargo", &["xtask", "guest", "--cycles", "100"]),
     ])
 }

@@ -36,3 +36,9 @@ fn a_new_machine_finds_the_data_of_the_one_before() {
 fn a_bar_that_a_guest_has_mapped_is_taken_back_at_any_time() {
     scenario("mapping");
 }
+
+#[test]
+#[ignore = "boots virtual machines: cargo xtask guest-lab && cargo xtask guest hotplug"]
+fn a_disk_comes_and_goes_under_load_whatever_the_guest_does() {
+    scenario("hotplug");
+}

@@ -2,6 +2,7 @@
 
 use super::address::FUNCTION;
 use super::deadline::Deadline;
+use super::holdings::Holdings;
 use super::process::Process;
 use super::rig::Doorbells;
 use super::source::Interrupt;
@@ -47,6 +48,7 @@ fn executable_in(messages: &str) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Daemon {
     process: Process,
+    program: PathBuf,
     socket: PathBuf,
     control_socket: PathBuf,
 }
@@ -75,9 +77,15 @@ impl Daemon {
         let process =
             Process::spawn("portcullis", Command::new(serve.program).arg("serve").arg(&file), &log)?;
         let socket = run_dir.join(SLOT).join("cntrl");
-        let mut daemon = Self { process, socket, control_socket: run_dir.join("control.sock") };
+        let (program, control_socket) = (serve.program.to_owned(), run_dir.join("control.sock"));
+        let mut daemon = Self { process, program, socket, control_socket };
         daemon.wait_for_socket()?;
         Ok(daemon)
+    }
+
+    /// The program, which is the command line too.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// The vfio-user socket.
@@ -101,6 +109,14 @@ impl Daemon {
         let outcome = self.process.stand_still().and_then(|()| step());
         self.process.go_on();
         outcome
+    }
+
+    /// What the daemon holds now.
+    ///
+    /// # Errors
+    /// As [`Holdings::of`].
+    pub(super) fn holdings(&self) -> Result<Holdings, GuestError> {
+        Holdings::of(self.process.id())
     }
 
     /// Fails if the daemon has ended.
@@ -148,11 +164,11 @@ impl Daemon {
 fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
     // A JSON string of printable characters is a TOML string too.
     let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
+    let irq = if serve.subject == Subject::HotDisk { Interrupt::Msi } else { serve.irq };
     let device = match serve.subject {
-        Subject::Disk => format!(
-            "device = {{ model = \"nvme\", interrupts = \"{}\", doorbells = \"{}\" }}\n\
+        Subject::Disk | Subject::HotDisk => format!(
+            "device = {{ model = \"nvme\", interrupts = \"{irq}\", doorbells = \"{}\" }}\n\
              backing = {{ kind = \"file\", path = {}, size = \"1GiB\" }}\n",
-            serve.irq,
             serve.doorbells,
             quoted(serve.disk),
         ),

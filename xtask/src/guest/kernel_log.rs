@@ -36,6 +36,25 @@ const RECOVERIES: &[&str] = &[
     "controller is down; will reset",
 ];
 
+/// The lines of `dmesg` that tell of trouble of the kernel itself, whatever a device did.
+pub(super) fn crashes(dmesg: &str) -> Vec<&str> {
+    const WORDS: &[&str] = &[
+        " bug:",
+        " oops:",
+        "call trace",
+        "general protection",
+        "blocked for more than",
+        "rcu: info",
+        "nobody cared",
+    ];
+    let crashed = |line: &&str| {
+        let line = line.to_lowercase();
+        let any = |words: &[&str]| words.iter().any(|word| line.contains(word));
+        any(WORDS) && !any(HARMLESS)
+    };
+    dmesg.lines().filter(crashed).collect()
+}
+
 /// How often the driver had to recover its controller by itself: an abort of a command, or a reset.
 pub(super) fn recoveries(dmesg: &str) -> usize {
     dmesg.lines().filter(|line| is_recovery(line)).count()
@@ -85,6 +104,15 @@ mod tests {
             [13.1] I/O error, dev nvme0n1, sector 0 op 0x1:(WRITE)\n[33.1] nvme nvme0: I/O tag 1 QID 0 timeout, completion polled\n"
         );
         assert_eq!(complaints_beyond_recovery(&lost).len(), 3);
+    }
+
+    #[test]
+    fn a_disk_that_was_pulled_is_no_crash_and_a_task_that_hangs_for_it_is() {
+        let log = "[14.7] nvme nvme0: Disabling device after reset failure: -19\n\
+            [14.8] I/O error, dev nvme0n1, sector 32008 op 0x1:(WRITE)\n";
+        assert!(crashes(log).is_empty());
+        let hung = "[250.1] INFO: task fio:101 blocked for more than 120 seconds.\n";
+        assert_eq!(crashes(&[log, hung].concat()).len(), 1);
     }
 
     #[test]

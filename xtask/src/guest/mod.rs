@@ -15,9 +15,11 @@ mod console;
 mod control;
 mod daemon;
 mod deadline;
+mod holdings;
 mod kernel_log;
 mod lines;
 mod lspci;
+mod operator;
 mod platform;
 mod process;
 mod qemu;
@@ -51,6 +53,9 @@ pub(crate) struct Options {
     /// Where the disk comes from; other devices are always the daemon's
     #[arg(long, default_value = "portcullis")]
     source: Source,
+    /// How often the scenarios that go round and round do it
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    cycles: u32,
     /// Use this daemon instead of building the workspace's
     #[arg(long, value_name = "PROGRAM")]
     daemon: Option<PathBuf>,
@@ -116,7 +121,7 @@ pub(crate) fn command(options: &Options) -> Result<bool, GuestError> {
     };
     let mut reports = Vec::new();
     for (irq, scenario) in runs {
-        let rig = Rig::new(&lab, options.source, scenario.subject(), irq)?;
+        let rig = Rig::new(&lab, options.source, scenario.subject(), irq, options.cycles)?;
         let report = run_one(rig, scenario, program.as_deref(), options.doorbells);
         if options.json {
             println!("{}", report.json());

@@ -47,6 +47,11 @@ impl Process {
         Ok(Self { name: name.into(), child, pidfd, log: log.into() })
     }
 
+    /// Its id, which is another process's only after this has been waited for.
+    pub(super) fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal; a child that has ended already is no error.
     pub(super) fn signal(&self, signal: Signal) {
         // The only failure is that there is nobody left to signal, which waiting will tell.

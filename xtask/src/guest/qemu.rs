@@ -24,6 +24,8 @@ pub(super) struct Machine<'a> {
     pub(super) platform: Platform,
     /// Added to the kernel's command line, with a leading space.
     pub(super) kernel_arguments: &'a str,
+    /// Where QEMU listens with a second monitor, for the daemon; the first is the scenario's.
+    pub(super) monitor: Option<&'a Path>,
     /// Added to QEMU's command line: the device under test.
     pub(super) device: Vec<String>,
 }
@@ -77,6 +79,9 @@ impl Machine<'_> {
         qemu.arg("-chardev").arg(format!("socket,id=console,path={socket},logfile={shell}"));
         qemu.args(["-serial", "chardev:kernel", "-serial", "chardev:console"]);
         qemu.arg("-qmp").arg(format!("unix:{}", qmp_path.display()));
+        if let Some(monitor) = self.monitor {
+            qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        }
         qemu.args(self.platform.qemu_arguments());
         qemu.args(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=1,slot=1,addr=2.0"]);
         qemu.args(&self.device);

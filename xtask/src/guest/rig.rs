@@ -2,6 +2,8 @@
 
 use super::control::Control;
 use super::daemon::{Daemon, Serve};
+use super::holdings::Holdings;
+use super::operator::Operator;
 use super::platform::Platform;
 use super::qemu::{self, Machine};
 use super::source::{Interrupt, Source};
@@ -48,6 +50,7 @@ pub(super) struct Rig<'a> {
     irq: Interrupt,
     daemon: Option<Daemon>,
     machines: u32,
+    cycles: u32,
     started: Instant,
     /// What the scenario found out beside passing or failing.
     facts: Vec<(String, Value)>,
@@ -65,12 +68,14 @@ impl<'a> Rig<'a> {
         source: Source,
         subject: Subject,
         irq: Interrupt,
+        cycles: u32,
     ) -> Result<Self, GuestError> {
         let directory = tempfile::Builder::new().prefix("guest-").tempdir();
         let directory = directory.during(|| "make a temporary directory".into())?;
         let (started, facts) = (Instant::now(), Vec::new());
-        let rig = Self { lab, source, subject, irq, daemon: None, machines: 0, started, facts, directory };
-        if subject == Subject::Disk {
+        let (daemon, machines) = (None, 0);
+        let rig = Self { lab, source, subject, irq, daemon, machines, cycles, started, facts, directory };
+        if subject.is_disk() {
             let disk = rig.disk();
             let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
             sized.during(|| format!("create {}", disk.display()))?;
@@ -93,6 +98,11 @@ impl<'a> Rig<'a> {
     /// The interrupt mode under test.
     pub(super) fn irq(&self) -> Interrupt {
         self.irq
+    }
+
+    /// How often a scenario that goes round and round does it.
+    pub(super) fn cycles(&self) -> u32 {
+        self.cycles
     }
 
     /// What the scenario is about.
@@ -134,6 +144,25 @@ impl<'a> Rig<'a> {
         self.daemon.as_ref().map(|daemon| Control::connect(daemon.control_socket())).transpose()
     }
 
+    /// The daemon's command line, as an operator has it; nothing when the device comes from somewhere else.
+    pub(super) fn operator(&self) -> Option<Operator> {
+        let daemon = self.daemon.as_ref()?;
+        Some(Operator::new(daemon.program(), daemon.control_socket(), self.directory.path()))
+    }
+
+    /// What the daemon holds now; nothing when the device comes from somewhere else.
+    ///
+    /// # Errors
+    /// As [`Holdings::of`].
+    pub(super) fn holdings(&self) -> Result<Option<Holdings>, GuestError> {
+        self.daemon.as_ref().map(Daemon::holdings).transpose()
+    }
+
+    /// Where the machine that was booted last listens for the daemon, if it was booted without a device.
+    pub(super) fn monitor(&self) -> PathBuf {
+        self.directory.path().join(format!("monitor{}", self.machines))
+    }
+
     /// Boots a machine on the device and waits until its guest has found it.
     ///
     /// # Errors
@@ -156,13 +185,19 @@ impl<'a> Rig<'a> {
             }
             None => PathBuf::new(),
         };
+        let hot = self.subject == Subject::HotDisk;
+        let monitor = self.monitor();
+        let kernel_arguments =
+            [self.source.kernel_arguments(self.irq), self.subject.kernel_arguments()].concat();
+        let device = if hot { Vec::new() } else { self.source.qemu_arguments(&self.disk(), &socket) };
         let machine = Machine {
             lab: self.lab,
             directory: self.directory.path(),
             number: self.machines,
             platform,
-            kernel_arguments: self.source.kernel_arguments(self.irq),
-            device: self.source.qemu_arguments(&self.disk(), &socket),
+            kernel_arguments: &kernel_arguments,
+            monitor: hot.then_some(monitor.as_path()),
+            device,
         };
         Vm::boot(&machine, self.subject)
     }

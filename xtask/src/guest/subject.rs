@@ -7,6 +7,8 @@ use super::address::{CONTROLLER, DISK, FUNCTION};
 pub(super) enum Subject {
     /// An NVMe disk; the guest's driver takes it.
     Disk,
+    /// An NVMe disk with MSI that comes and goes; the machine is started without it.
+    HotDisk,
     /// An endpoint-test function with memory that may be mapped; no driver of the guest takes it.
     EndpointTest,
 }
@@ -20,14 +22,34 @@ impl Subject {
     pub(super) fn has_interrupt_modes(self) -> bool {
         match self {
             Self::Disk => true,
+            // QEMU aborts when a vfio-user device with MSI-X is unplugged.
+            Self::HotDisk | Self::EndpointTest => false,
+        }
+    }
+
+    /// Whether there is a disk whose data somebody keeps.
+    pub(super) fn is_disk(self) -> bool {
+        match self {
+            Self::Disk | Self::HotDisk => true,
             Self::EndpointTest => false,
         }
     }
 
-    /// A condition of the guest's shell: the device is there to be used. Drivers probe in the background.
+    /// Added to the guest's kernel command line, with a leading space.
+    pub(super) fn kernel_arguments(self) -> &'static str {
+        match self {
+            // A driver waits 30 s for a disk that was pulled, and a minute for its administration.
+            Self::HotDisk => " nvme_core.io_timeout=3 nvme_core.admin_timeout=3",
+            Self::Disk | Self::EndpointTest => "",
+        }
+    }
+
+    /// A condition of the guest's shell: the device is there to be used, as far as the machine was started with one.
+    /// Drivers probe in the background.
     pub(super) fn is_found(self) -> String {
         match self {
             Self::Disk => format!("test -b {DISK} && test -c {CONTROLLER}"),
+            Self::HotDisk => "true".into(),
             Self::EndpointTest => format!("test -e /sys/bus/pci/devices/{FUNCTION}/config"),
         }
     }

@@ -73,6 +73,31 @@ impl Vm {
         self.wait_for_device()
     }
 
+    /// Fails unless QEMU answers and its processors run.
+    ///
+    /// # Errors
+    /// [`GuestError::Ended`] when QEMU is gone, [`GuestError::Check`], [`GuestError::TimedOut`].
+    pub(super) fn check_running(&mut self) -> Result<(), GuestError> {
+        let status = self.qmp.execute("query-status", json!({}))?;
+        if status["status"] == "running" {
+            return Ok(());
+        }
+        Err(GuestError::Check(format!("the machine does not run: {status}")))
+    }
+
+    /// Fails if the guest's kernel has crashed or hung since the last call; what else it says is forgotten.
+    ///
+    /// # Errors
+    /// [`GuestError::Check`] with the messages, or as [`Console::run`].
+    pub(super) fn check_not_crashed(&mut self) -> Result<(), GuestError> {
+        let log = self.take_kernel_log()?;
+        let crashes = kernel_log::crashes(&log).join("\n");
+        if crashes.is_empty() {
+            return Ok(());
+        }
+        Err(GuestError::Check(format!("the guest's kernel is in trouble:\n{crashes}\n{log}")))
+    }
+
     /// Ends QEMU as an operator would, without a word to the guest.
     ///
     /// # Errors

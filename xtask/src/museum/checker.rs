@@ -64,20 +64,25 @@ pub(crate) struct Suite {
 }
 
 pub(crate) const EXHIBITS: Suite = Suite { checker: Checker::Loom, package: "museum", test: "exhibits" };
+pub(crate) const COMPLAINTS: Suite =
+    Suite { checker: Checker::Shuttle, package: "museum", test: "complaints" };
 pub(crate) const DESIGN: Suite = Suite { checker: Checker::Loom, package: "museum", test: "design" };
 pub(crate) const GATE_LOOM: Suite = Suite { checker: Checker::Loom, package: "gate", test: "loom" };
 pub(crate) const SHUTTLE: Suite = Suite { checker: Checker::Shuttle, package: "museum", test: "shuttle" };
+pub(crate) const UNPLUG: Suite = Suite { checker: Checker::Shuttle, package: "museum", test: "unplug" };
 pub(crate) const LITMUS: Suite = Suite { checker: Checker::Litmus, package: "gate", test: "barrier" };
 pub(crate) const GATE_TEST: Suite = Suite { checker: Checker::Test, package: "gate", test: "closing" };
+pub(crate) const LIFE: Suite = Suite { checker: Checker::Test, package: "slot", test: "life" };
 pub(crate) const TSAN: Suite = Suite { checker: Checker::Tsan, package: "gate", test: "stress" };
 
-/// What runs over the unchanged code. The stress tests do so in `cargo xtask tsan`.
-pub(crate) const SUITES: [Suite; 6] = [EXHIBITS, DESIGN, GATE_LOOM, SHUTTLE, GATE_TEST, LITMUS];
+/// What runs over the unchanged code. The stress tests do so in `cargo xtask tsan`, the life of a slot in `cargo test`.
+pub(crate) const SUITES: [Suite; 8] =
+    [EXHIBITS, COMPLAINTS, DESIGN, GATE_LOOM, SHUTTLE, UNPLUG, GATE_TEST, LITMUS];
 
 impl Suite {
     /// Runs over the design and nothing else.
     pub(crate) fn is_design(&self) -> bool {
-        self.test != EXHIBITS.test
+        ![EXHIBITS.test, COMPLAINTS.test].contains(&self.test)
     }
 
     /// Builds the binary from `tree`, in a target directory of its checker.

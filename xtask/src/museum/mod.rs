@@ -3,8 +3,9 @@
 //! Three kinds of case. An *exhibit* is the locking of a bug report in a test that passes if the checker breaks it. A
 //! *mutant* is a change of a few characters in the real code; the test named with it has to fail. A *design* case is a
 //! test over the real code that has to pass, and says how many schedules it took. All of it runs in a copy of the crates
-//! under the target directory, one target directory for each checker, so a mutant costs one small build. The schedules of
-//! the scenarios on mappings are added up at the end: there have to be enough of them (`total`).
+//! under the target directory, one target directory for each checker, so a mutant costs one small build. What was found in
+//! the complaints, and the schedules of the scenarios on mappings and on slots, are added up at the end: there has to be
+//! enough of each (`total`).
 //!
 //! A patch that no longer applies, or does not compile, fails the run: the table would otherwise shrink as the code changes.
 
@@ -17,10 +18,9 @@ mod tree;
 use case::Case;
 use checker::{Checker, Ended, Run, Suite};
 use mutants::{Mutant, Plan};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use total::Total;
+use total::{Seen, Total};
 use tree::Tree;
 
 /// The longest that one test may take; a mutant that loops is not found, it is lost.
@@ -61,17 +61,17 @@ pub(crate) fn command(options: &Options) -> Result<bool, String> {
         case::print_head();
     }
     let mut all = true;
-    let mut explored = HashMap::new();
+    let mut seen = Seen::default();
     for suite in &checker::SUITES {
-        all &= museum.tests_of(suite, &mut explored)?;
+        all &= museum.tests_of(suite, &mut seen)?;
     }
-    if museum.runs_all_tests() {
-        let total = Total::of(&total::MAPPINGS, &explored);
+    for part in total::PARTS.iter().filter(|_| museum.runs_all_tests()) {
+        let total = Total::of(part, &seen);
         total.print(options.json);
         all &= total.is_reached();
     }
     for mutant in plan.mutants.iter().filter(|mutant| museum.wants(mutant)) {
-        let case = museum.mutant(mutant, &explored);
+        let case = museum.mutant(mutant, &seen);
         case.print(options.json);
         all &= case.as_expected();
     }
@@ -98,8 +98,8 @@ impl Museum<'_> {
     }
 
     /// Runs every test of a suite over the unchanged code: exhibits say in which schedule they broke, the design how many
-    /// it was explored with, which is kept in `explored`.
-    fn tests_of(&self, suite: &Suite, explored: &mut HashMap<String, u64>) -> Result<bool, String> {
+    /// it was explored with, which is kept in `seen`.
+    fn tests_of(&self, suite: &Suite, seen: &mut Seen) -> Result<bool, String> {
         if self.options.mutants || (self.options.quick && suite.is_design()) {
             return Ok(true);
         }
@@ -108,9 +108,7 @@ impl Museum<'_> {
         for test in built.tests()?.iter().filter(|test| self.wants_name(test)) {
             let limit = if self.options.full { FULL_LIMIT } else { TEST_LIMIT };
             let run = built.run(test, self.options.full, limit)?;
-            if let Some(schedules) = run.explored {
-                explored.insert(test.clone(), schedules);
-            }
+            seen.note(test, &run);
             let case = Case::of_test(test, suite.checker, &run);
             case.print(self.options.json);
             all &= case.as_expected();
@@ -118,9 +116,9 @@ impl Museum<'_> {
         Ok(all)
     }
 
-    fn mutant(&self, mutant: &Mutant, explored: &HashMap<String, u64>) -> Case {
+    fn mutant(&self, mutant: &Mutant, seen: &Seen) -> Case {
         match self.run_mutant(mutant) {
-            Ok(run) => Case::of_mutant(mutant, &run, explored.get(&mutant.test).copied()),
+            Ok(run) => Case::of_mutant(mutant, &run, seen.explored(&mutant.test)),
             Err(why) => Case::not_run(mutant, why),
         }
     }

@@ -2,6 +2,7 @@
 
 mod disk;
 mod file_system;
+mod hotplug;
 mod mapping;
 mod power;
 mod reboot;
@@ -25,6 +26,8 @@ pub(super) enum Scenario {
     Power,
     /// The guest maps a BAR; it is frozen, disabled, reset and taken away under its hands
     Mapping,
+    /// The disk comes and goes under load: let go, pulled out, taken away from a guest that ignores the request
+    Hotplug,
 }
 
 impl fmt::Display for Scenario {
@@ -35,6 +38,7 @@ impl fmt::Display for Scenario {
             Self::Restart => "restart",
             Self::Power => "power",
             Self::Mapping => "mapping",
+            Self::Hotplug => "hotplug",
         })
     }
 }
@@ -42,7 +46,7 @@ impl fmt::Display for Scenario {
 impl Scenario {
     /// Every scenario, in the order to run them.
     pub(super) fn all() -> &'static [Self] {
-        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping]
+        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping, Self::Hotplug]
     }
 
     /// The device that it is about.
@@ -50,6 +54,7 @@ impl Scenario {
         match self {
             Self::Disk | Self::Reboot | Self::Restart | Self::Power => Subject::Disk,
             Self::Mapping => Subject::EndpointTest,
+            Self::Hotplug => Subject::HotDisk,
         }
     }
 
@@ -65,6 +70,7 @@ impl Scenario {
             Self::Restart => restart::run(rig),
             Self::Power => power::run(rig),
             Self::Mapping => mapping::run(rig),
+            Self::Hotplug => hotplug::run(rig),
         }
     }
 }

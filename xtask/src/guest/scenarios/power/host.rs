@@ -7,6 +7,10 @@ use crate::guest::deadline::{Deadline, GUEST};
 use crate::guest::rig::Rig;
 use std::time::Duration;
 
+/// How long the daemon may take to tell of what has happened, and how often it is asked.
+const TOLD: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What a step in the guest does to the function, of which the host must tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -69,7 +73,7 @@ impl Host {
         Err(GuestError::Check(format!("the host shows the function in {shown}, not in {state}")))
     }
 
-    /// Waits until the function is in power state `state`. The daemon tells nobody, so this asks every 20 ms.
+    /// Waits until the function is in power state `state`. The daemon tells nobody, so this asks now and then.
     ///
     /// # Errors
     /// [`GuestError::TimedOut`], or as [`Control::power_state`].
@@ -78,26 +82,31 @@ impl Host {
         let deadline = Deadline::after(GUEST);
         while control.power_state(SLOT)? != state {
             deadline.left(&|| format!("the function to be in {state}"))?;
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
 
-    /// Fails unless the events since the last look tell of each of `effects`.
+    /// Fails unless the events since the last look tell of each of `effects`, or soon do: the registers show what has happened
+    /// a moment before the daemon tells of it.
     ///
     /// # Errors
-    /// [`GuestError::Check`] with the events that there are, or as [`Control::events`].
+    /// [`GuestError::TimedOut`] with the events that there are, or as [`Control::events`].
     pub(super) fn expect_events(&mut self, effects: &[Effect]) -> Result<(), GuestError> {
         if !self.is_connected() {
             return Ok(());
         }
-        let events = self.new_events()?;
-        match effects.iter().find(|effect| !events.iter().any(|event| effect.is_told_by(event))) {
-            None => Ok(()),
-            Some(missing) => {
+        let deadline = Deadline::after(TOLD);
+        let mut events = Vec::new();
+        loop {
+            events.extend(self.new_events()?);
+            let is_told = |effect: &&Effect| events.iter().any(|event| effect.is_told_by(event));
+            let Some(missing) = effects.iter().find(|effect| !is_told(effect)) else { return Ok(()) };
+            deadline.left(&|| {
                 let told: Vec<_> = events.iter().map(|event| event.text.as_str()).collect();
-                Err(GuestError::Check(format!("the host tells of no {missing:?}, only {told:?}")))
-            }
+                format!("the host to tell of {missing:?}; it tells only {told:?}")
+            })?;
+            std::thread::sleep(LOOK);
         }
     }
 
