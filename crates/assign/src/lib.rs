@@ -18,6 +18,7 @@
 // Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod added;
 mod assignment;
 mod budget;
 mod dma;
@@ -38,6 +39,7 @@ mod region;
 #[allow(unsafe_code, reason = "exchanges what is behind a descriptor that others use")]
 mod sever;
 
+pub use added::{AddRegionError, AddedRegion};
 pub use assignment::{
     Assignment, AttachError, Attached, DeviceInfo, RegionMapRequest, Requests, SharedRegion,
 };

@@ -14,7 +14,8 @@ pub enum RegionIndex {
     Rom,
     /// Configuration space, region 7.
     Config,
-    /// The device's own, by its place in `pci_core::Device::regions`; from region 9 on. There may be none at that place.
+    /// The device's own, by its place in `pci_core::Device::regions`; from region 9 on. Behind them stands what was added
+    /// ([`AddedRegion`](crate::AddedRegion)). There may be none at that place.
     Device(usize),
 }
 
@@ -77,7 +78,7 @@ pub struct RegionType {
 /// The answer to an information request about a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionInfo {
-    /// What it permits; 0 for a BAR the function does not have.
+    /// What it permits; 0 for a BAR the function does not have, or that is reached by loads and block stores only.
     pub flags: RegionFlags,
     /// Bytes; 0 for a BAR the function does not have.
     pub size: u64,
@@ -87,6 +88,9 @@ pub struct RegionInfo {
     /// maps them with [`Assignment::map`](crate::Assignment::map); another one is given their file by
     /// [`Attached::share`](crate::Attached::share), and perhaps not all of them.
     pub areas: Vec<Area>,
+    /// Accesses fail with ENODEV when the function is gone, instead of reading all-ones and writing nothing: what is behind
+    /// the region are requests, whose consumer has to know that they were not carried out.
+    pub fails_when_gone: bool,
 }
 
 /// One access of an aligned power of two, and where its bytes lie in the request.

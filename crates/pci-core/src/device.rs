@@ -1,5 +1,6 @@
 //! What a device model implements.
 
+use crate::block::{BarAccess, BlockRefused};
 use crate::config::{BarIndex, Change, ConfigSpace, ResetKind};
 use gate::{Gate, Pass, Quiesced};
 use mapping::{Area, Memory};
@@ -21,6 +22,27 @@ pub trait Device: Send + Sync {
 
     /// Writes `data` at `offset` of a BAR; never called for the ROM. As [`Device::read_bar`] otherwise.
     fn write_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]);
+
+    /// How consumers reach the BARs and the ROM. The same as long as the device lives: its function asks once.
+    fn bar_access(&self) -> BarAccess {
+        BarAccess::Plain
+    }
+
+    /// Takes `data` at `offset` of a BAR as one block; never called for the ROM. As [`Device::write_bar`] otherwise, which
+    /// is what a device does with a block that has no other meaning to it.
+    ///
+    /// # Errors
+    /// [`BlockRefused`]: nothing of the block was taken.
+    fn store_block(
+        &self,
+        pass: &Pass<'_>,
+        bar: BarIndex,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), BlockRefused> {
+        self.write_bar(pass, bar, offset, data);
+        Ok(())
+    }
 
     /// Goes back to the state after power-on. Nothing is in flight: long passes have ended too. Configuration space is
     /// reset right after this returns.

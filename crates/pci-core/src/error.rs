@@ -1,6 +1,7 @@
 //! How an access or a reset fails, as the consumer sees it.
 
 use crate::access::{ConfigStatus, Errno};
+use crate::block::BlockRefused;
 use crate::config::{BarIndex, ResetKind};
 use gate::{CloseError, Refusal};
 use thiserror::Error;
@@ -30,6 +31,13 @@ pub enum AccessError {
     /// The ROM (VF-17), or a region of the device's own, cannot be written.
     #[error("the region is read-only")]
     ReadOnly,
+    /// A plain access to a device that is reached by loads and block stores only
+    /// ([`BarAccess::BlockStore`](crate::BarAccess::BlockStore)).
+    #[error("{0} takes no plain accesses: the device is reached by loads and block stores")]
+    NotPlain(BarIndex),
+    /// The device did not take a block.
+    #[error("the block was not stored: {0}")]
+    Block(#[from] BlockRefused),
     /// The device has no region of its own with this number.
     #[error("the function has no region {0}")]
     NoRegion(u32),
@@ -64,7 +72,10 @@ impl AccessError {
                 Refusal::Gone | Refusal::StaleEpoch { .. } => Errno::ENODEV,
             },
             AccessError::Config(status) => status.errno(),
-            AccessError::MemoryDisabled(_) | AccessError::Asleep(_) => Errno::EIO,
+            AccessError::MemoryDisabled(_)
+            | AccessError::Asleep(_)
+            | AccessError::NotPlain(_)
+            | AccessError::Block(_) => Errno::EIO,
             AccessError::OutOfRange
             | AccessError::Misaligned
             | AccessError::NoWindow(_)

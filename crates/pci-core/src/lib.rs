@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod access;
+mod block;
 pub mod config;
 mod device;
 mod dropped;
@@ -34,6 +35,7 @@ mod reset_step;
 mod time;
 
 pub use access::{ConfigAddress, ConfigStatus, Errno, Presence, Width};
+pub use block::{BarAccess, BlockRefused};
 pub use config::{
     Af, BarIndex, BarKind, BarLayout, BusNumbers, CONFIG_SIZE, Capability, Change, ConfigEffects,
     ConfigSpace, ConfigSpaceBuilder, Express, ExtendedCapability, Identity, InterruptLayout, Layout,

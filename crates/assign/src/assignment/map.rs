@@ -57,11 +57,13 @@ impl Assignment {
     }
 
     /// What may be mapped of a region, if anything. A region that cannot be written is not mapped: a mapping could not
-    /// keep anybody from it.
+    /// keep anybody from it. Nor is one that was added: there is no memory behind it, only requests.
     pub(super) fn mappable(&self, region: RegionIndex) -> Option<Mappable> {
         let writable = match region {
             RegionIndex::Bar(bar) => self.function.config().window_size(bar).is_some(),
-            RegionIndex::Device(nth) => self.device_region(nth).is_some_and(|region| region.writable),
+            RegionIndex::Device(nth) => {
+                self.added(region).is_none() && self.device_region(nth).is_some_and(|own| own.writable)
+            }
             RegionIndex::Rom | RegionIndex::Config => false,
         };
         let mappable = writable.then(|| self.function.device().mappable(region.number()))??;

@@ -14,17 +14,18 @@ mod outcome;
 mod requests;
 mod share;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gate::{Admission, ThreadToken};
-use pci_core::{BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function};
+use pci_core::{BarAccess, BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function};
 
 pub use attach::{AttachError, Attached};
 pub use map::RegionMapRequest;
 pub use requests::Requests;
 pub use share::SharedRegion;
 
+use crate::added::{AddRegionError, Added, AddedRegion};
 use crate::dma::DmaMapRequest;
 use crate::error::{Errno, RequestError};
 use crate::interrupts::{IrqInfo, SetIrqs};
@@ -39,6 +40,8 @@ pub struct Assignment {
     port: Arc<Port>,
     limits: Limits,
     attached: AtomicBool,
+    /// Behind the regions of the device's own; set before a consumer can count them.
+    added: OnceLock<Added>,
 }
 
 /// The answer to an information request about the device.
@@ -55,7 +58,23 @@ pub struct DeviceInfo {
 impl Assignment {
     /// `port` is the one that the function's device model uses.
     pub fn new(function: Arc<Function>, port: Arc<Port>, limits: Limits) -> Arc<Assignment> {
-        Arc::new(Assignment { function, port, limits, attached: AtomicBool::new(false) })
+        let (attached, added) = (AtomicBool::new(false), OnceLock::new());
+        Arc::new(Assignment { function, port, limits, attached, added })
+    }
+
+    /// Adds a region, behind those of the device's own. One at most, and for as long as the assignment lives.
+    ///
+    /// # Errors
+    /// [`AddRegionError`]; nothing has changed.
+    pub fn add_region(&self, behind: Arc<dyn AddedRegion>) -> Result<(), AddRegionError> {
+        // Nobody attaches meanwhile, and finds another number of regions than it was told.
+        if self.attached.swap(true, Ordering::AcqRel) {
+            return Err(AddRegionError::InUse);
+        }
+        let nth = self.function.device().regions().len();
+        let added = self.added.set(Added { nth, behind });
+        self.attached.store(false, Ordering::Release);
+        added.map_err(|_| AddRegionError::Taken)
     }
 
     /// The function.
@@ -86,11 +105,13 @@ impl Assignment {
 
     /// Flags and counts (VF-12).
     pub fn device_info(&self) -> DeviceInfo {
-        let own = u32::try_from(self.function.device().regions().len()).unwrap_or(u32::MAX);
+        let own = self.function.device().regions().len() + usize::from(self.added.get().is_some());
+        let own = u32::try_from(own).unwrap_or(u32::MAX);
         DeviceInfo { reset: true, regions: FIRST_DEVICE_REGION.saturating_add(own), irqs: 5 }
     }
 
-    /// Size, permissions, kind and mappable areas of a region (VF-13, VF-14).
+    /// Size, permissions, kind and mappable areas of a region (VF-13, VF-14). What is refused to everybody is not permitted:
+    /// reads and writes of the BARs of a device that takes blocks only.
     ///
     /// # Errors
     /// EINVAL: there is no such region.
@@ -101,16 +122,18 @@ impl Assignment {
             RegionIndex::Device(nth) => self.device_region(nth),
             RegionIndex::Bar(_) | RegionIndex::Rom | RegionIndex::Config => None,
         };
-        let writable = own.map_or(region != RegionIndex::Rom, |own| own.writable);
+        let readable = self.is_plain(region);
+        let writable = readable && own.map_or(region != RegionIndex::Rom, |own| own.writable);
         let areas = self.mappable(region).map(|mappable| mappable.areas).unwrap_or_default();
         let mut flags = RegionFlags(0);
         if size != 0 {
-            flags.0 |= RegionFlags::READ;
+            flags.0 |= if readable { RegionFlags::READ } else { 0 };
             flags.0 |= if writable { RegionFlags::WRITE } else { 0 };
             flags.0 |= if areas.is_empty() { 0 } else { RegionFlags::MMAP };
         }
         let kind = own.map(|own| RegionType { kind: own.kind, subtype: own.subtype });
-        Ok(RegionInfo { flags, size, kind, areas })
+        let fails_when_gone = self.added(region).is_some();
+        Ok(RegionInfo { flags, size, kind, areas, fails_when_gone })
     }
 
     /// Flags and vectors of an interrupt index (VF-30).
@@ -127,7 +150,8 @@ impl Assignment {
         Requests::new(self, patience)
     }
 
-    /// Bytes of a region; 0 for a BAR or a ROM that the function does not have.
+    /// Bytes of a region; 0 for a BAR or a ROM that the function does not have. Every access asks.
+    #[inline]
     fn region_size(&self, region: RegionIndex) -> Result<u64, RequestError> {
         let config = self.function.config();
         match region {
@@ -140,8 +164,28 @@ impl Assignment {
         }
     }
 
+    /// Whether the region is reached by reads and writes, and not only by what an added region makes of a request.
+    fn is_plain(&self, region: RegionIndex) -> bool {
+        match region {
+            RegionIndex::Bar(_) | RegionIndex::Rom => self.function.device().bar_access() == BarAccess::Plain,
+            RegionIndex::Config | RegionIndex::Device(_) => true,
+        }
+    }
+
+    /// The region of the device's own in this place, or the added one. Kept out of the accesses to BARs.
+    #[inline(never)]
     fn device_region(&self, nth: usize) -> Option<DeviceRegion> {
-        self.function.device().regions().get(nth).copied()
+        match self.added(RegionIndex::Device(nth)) {
+            Some(added) => Some(added.region()),
+            None => self.function.device().regions().get(nth).copied(),
+        }
+    }
+
+    /// What is behind a region that was added. Costs the others nothing: their kind is known where this is asked.
+    #[inline]
+    fn added(&self, region: RegionIndex) -> Option<&dyn AddedRegion> {
+        let RegionIndex::Device(nth) = region else { return None };
+        self.added.get().filter(|added| added.nth == nth).map(|added| &*added.behind)
     }
 
     fn require_attached(&self) -> Result<(), RequestError> {

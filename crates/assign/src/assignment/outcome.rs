@@ -14,6 +14,10 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
             Err(RequestError::new(Errno::ETIMEDOUT, "the function was busy past the deadline"))
         }
         AccessError::MemoryDisabled(_) => Err(RequestError::new(Errno::EIO, "memory decoding is disabled")),
+        AccessError::NotPlain(_) => {
+            Err(RequestError::new(Errno::EIO, "the device is reached by loads and block stores only"))
+        }
+        AccessError::Block(_) => Err(RequestError::new(Errno::EIO, "the device did not take the block")),
         AccessError::Asleep(_) => Err(RequestError::new(Errno::EIO, "the function is in D3")),
         AccessError::OutOfRange | AccessError::NoWindow(_) | AccessError::NoRegion(_) => {
             Err(RequestError::invalid("the access is outside the region"))

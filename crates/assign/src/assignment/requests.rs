@@ -47,8 +47,8 @@ impl<'a> Requests<'a> {
     /// Reads `data.len()` bytes of a region. A frozen function or one that is gone reads all-ones (CFG-03, CFG-04).
     ///
     /// # Errors
-    /// EINVAL: out of range. EIO: memory decoding is off (VF-17). ETIMEDOUT: the function stayed blocked.
-    /// `data` is all-ones then.
+    /// EINVAL: out of range. EIO: memory decoding is off (VF-17). ETIMEDOUT: the function stayed blocked. For a region that
+    /// was added: as [`AddedRegion::read`](crate::AddedRegion::read). `data` is all-ones then.
     pub fn region_read(
         &mut self,
         token: &mut ThreadToken,
@@ -72,11 +72,15 @@ impl<'a> Requests<'a> {
         data: &mut [u8],
     ) -> Result<(), RequestError> {
         let region = RegionIndex::new(index)?;
-        region::check(offset, data.len(), self.assignment.region_size(region)?)?;
+        let Requests { assignment, patience } = self;
+        if let Some(added) = assignment.added(region) {
+            let until = &mut || patience.deadline(assignment.limits.access_timeout);
+            return added.read(token, offset, data, until);
+        }
+        region::check(offset, data.len(), assignment.region_size(region)?)?;
         let result = match region {
             RegionIndex::Config => {
                 let offset = config_offset(offset)?;
-                let Requests { assignment, patience } = self;
                 let until = || patience.deadline(assignment.limits.access_timeout);
                 assignment.function.read_config(token, offset, data, until)
             }
@@ -94,7 +98,8 @@ impl<'a> Requests<'a> {
     ///
     /// # Errors
     /// EINVAL: out of range, the ROM (VF-17), or a region of the device's own that cannot be written. EIO: memory decoding is off. ETIMEDOUT: the function stayed blocked;
-    /// bytes before the one that waited were written.
+    /// bytes before the one that waited were written. For a region that was added: as
+    /// [`AddedRegion::write`](crate::AddedRegion::write).
     pub fn region_write(
         &mut self,
         token: &mut ThreadToken,
@@ -103,12 +108,16 @@ impl<'a> Requests<'a> {
         data: &[u8],
     ) -> Result<(), RequestError> {
         let region = RegionIndex::new(index)?;
-        region::check(offset, data.len(), self.assignment.region_size(region)?)?;
+        let Requests { assignment, patience } = self;
+        if let Some(added) = assignment.added(region) {
+            let until = &mut || patience.deadline(assignment.limits.access_timeout);
+            return added.write(token, offset, data, until);
+        }
+        region::check(offset, data.len(), assignment.region_size(region)?)?;
         match region {
             RegionIndex::Rom => Err(RequestError::invalid("the ROM cannot be written")),
             RegionIndex::Config => self.write_config(token, config_offset(offset)?, data),
             RegionIndex::Bar(bar) => {
-                let Requests { assignment, patience } = self;
                 let written = region::pieces(offset, data.len(), WIDTH).try_for_each(|piece| {
                     let bytes = &data[piece.start..piece.start + piece.len];
                     let until = || patience.deadline(assignment.limits.access_timeout);

@@ -89,6 +89,22 @@ impl DmaMap {
         access: DmaAccess,
     ) -> Result<GuestSlice<'p>, DmaError> {
         self.bus_master()?;
+        self.resolve_for_consumer(pass, iova, len, access)
+    }
+
+    /// As [`DmaMap::resolve`], whether or not the function may master the bus: for what the host does on behalf of the
+    /// consumer and with its own memory, such as the data of a request that it made. The device takes no part in that.
+    ///
+    /// # Errors
+    /// [`DmaError::NotMapped`], [`DmaError::Denied`], [`DmaError::NoMemory`].
+    #[inline]
+    pub fn resolve_for_consumer<'p>(
+        &'p self,
+        pass: &'p Pass<'_>,
+        iova: u64,
+        len: u64,
+        access: DmaAccess,
+    ) -> Result<GuestSlice<'p>, DmaError> {
         let entry = self.table.get(pass).find(iova).ok_or(DmaError::NotMapped)?;
         if len > entry.end - iova {
             return Err(DmaError::NotMapped);

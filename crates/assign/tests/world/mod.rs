@@ -50,6 +50,8 @@ pub(crate) const IMAGE: u64 = 0x300;
 pub(crate) const SCRATCH: u32 = 9;
 /// A region of the device's own that can only be read.
 pub(crate) const FIXED: u32 = 10;
+/// What is added to the function, if something is, stands behind its own.
+pub(crate) const ADDED: u32 = 11;
 
 const REGIONS: [DeviceRegion; 2] = [
     DeviceRegion { kind: 0x8000_1b36, subtype: 1, size: 0x2000, writable: true },
@@ -109,8 +111,8 @@ impl Device for Fake {
         let area = |offset, holds| Area { offset, size: 0x1000, holds };
         let (memory, areas) = match region {
             0 => (&self.memory, vec![area(DATA, Holds::Data), area(DOORBELLS, Holds::Doorbells)]),
-            // Only what can be written is mapped.
-            SCRATCH | FIXED => (&self.scratch, vec![area(0, Holds::Data), area(0x1000, Holds::Data)]),
+            // Only what can be written is mapped, and is the device's.
+            SCRATCH | FIXED | ADDED => (&self.scratch, vec![area(0, Holds::Data), area(0x1000, Holds::Data)]),
             _ => return None,
         };
         Some(Mappable { memory: Arc::clone(memory), areas })

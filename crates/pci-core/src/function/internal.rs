@@ -121,7 +121,7 @@ impl Function {
         }
     }
 
-    fn assert_own(&self, held: &impl Held) {
+    pub(super) fn assert_own(&self, held: &impl Held) {
         debug_assert!(self.gate.is_held_by(held), "an access to {} under another gate's proof", self.name);
     }
 }

@@ -20,6 +20,7 @@ mod power;
 mod regions;
 mod registers;
 mod user;
+mod within;
 mod written;
 
 pub use inside::Inside;
@@ -27,6 +28,7 @@ pub use io_state::IoState;
 pub use pending::PENDING_POLLS;
 pub use written::Written;
 
+use crate::block::BarAccess;
 use crate::config::{BarIndex, ConfigSpace, ResetKind};
 use crate::device::Device;
 use crate::dropped::{DropCounters, Dropped};
@@ -54,6 +56,8 @@ pub struct Function {
     route: Option<Route>,
     config: Arc<ConfigSpace>,
     device: Arc<dyn Device>,
+    /// As the device says, which is not asked again.
+    access: BarAccess,
     /// Rank 57. A read-modify-write of a register is a read and a write of the bridge: an atomic cannot cover both.
     registers: Lock<ranks::Registers, Writes>,
     gate: Gate,
@@ -88,6 +92,7 @@ impl Function {
             mappings,
             handle,
             config,
+            access: device.bar_access(),
             device,
             observer: None,
             dropped,
@@ -164,17 +169,13 @@ impl Function {
         data: &mut [u8],
         until: impl Until,
     ) -> Result<(), AccessError> {
-        match self.enter_bar(token, bar, offset, data.len(), until) {
-            Ok(pass) => {
-                self.device.read_bar(&pass, bar, offset, data);
-                Ok(())
-            }
-            Err(error) => {
-                data.fill(0xff);
-                self.dropped.bar_reads.add();
-                Err(error)
-            }
+        let read = self.access_bar(token, bar, (offset, data.len()), until, |pass| {
+            self.device.read_bar(pass, bar, offset, data);
+        });
+        if read.is_err() {
+            self.read_was_refused(AccessKind::Bar, data);
         }
+        read
     }
 
     /// Writes a BAR; waits to `until` while the function is blocked.
@@ -189,21 +190,17 @@ impl Function {
         data: &[u8],
         until: impl Until,
     ) -> Result<(), AccessError> {
-        let entered = if bar == BarIndex::ROM && self.config.window_size(bar).is_some() {
+        let written = if bar == BarIndex::ROM && self.config.window_size(bar).is_some() {
             Err(AccessError::ReadOnly)
         } else {
-            self.enter_bar(token, bar, offset, data.len(), until)
+            self.access_bar(token, bar, (offset, data.len()), until, |pass| {
+                self.device.write_bar(pass, bar, offset, data);
+            })
         };
-        match entered {
-            Ok(pass) => {
-                self.device.write_bar(&pass, bar, offset, data);
-                Ok(())
-            }
-            Err(error) => {
-                self.dropped.bar_writes.add();
-                Err(error)
-            }
+        if written.is_err() {
+            self.write_was_refused(AccessKind::Bar);
         }
+        written
     }
 
     /// Resets the device, then the configuration space, once what is in flight has ended; then thaws a frozen function.
@@ -225,22 +222,24 @@ impl Function {
         done
     }
 
-    fn enter_bar<'t>(
-        &'t self,
-        token: &'t mut ThreadToken,
+    /// Does `access` inside, unless something refuses it. The pass is used where it is made: handed on in a result that may
+    /// be an error it would go through memory, which costs more than the gate.
+    #[inline]
+    fn access_bar(
+        &self,
+        token: &mut ThreadToken,
         bar: BarIndex,
-        offset: u64,
-        length: usize,
+        (offset, length): (u64, usize),
         until: impl Until,
-    ) -> Result<Pass<'t>, AccessError> {
-        let size = self.config.window_size(bar).ok_or(AccessError::NoWindow(bar))?;
-        let room = size.checked_sub(offset).ok_or(AccessError::OutOfRange)?;
-        if u64::try_from(length).map_or(true, |length| length > room) {
-            return Err(AccessError::OutOfRange);
-        }
+        access: impl FnOnce(&Pass<'_>),
+    ) -> Result<(), AccessError> {
+        self.check_inside(bar, offset, length)?;
         let pass = self.handle.enter(token, AccessKind::Bar, until)?;
         // Looked at inside: a reset that was waited for has cleared COMMAND.
-        if self.config.decodes(bar) { Ok(pass) } else { Err(AccessError::MemoryDisabled(bar)) }
+        self.check_decoded(bar)?;
+        self.check_plain(bar)?;
+        access(&pass);
+        Ok(())
     }
 
     fn try_reset(

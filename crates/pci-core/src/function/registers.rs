@@ -121,7 +121,7 @@ impl Function {
 
     /// CFG-01, CFG-04: nothing reaches hardware that has no such register or was removed.
     #[inline]
-    fn check(&self, register: u16, width: Width) -> Result<(), ConfigStatus> {
+    pub(super) fn check(&self, register: u16, width: Width) -> Result<(), ConfigStatus> {
         check_register(register, width, CONFIG_SIZE)?;
         if self.handle.is_gone() { Err(ConfigStatus::DeviceNotFound) } else { Ok(()) }
     }

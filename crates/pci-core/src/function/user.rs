@@ -129,6 +129,25 @@ impl Function {
         error
     }
 
+    /// Writes one register under a pass that a consumer holds: [`Function::config_write`] without what sets up virtual
+    /// functions, which is read-only here as it is to [`Function::write_config`].
+    ///
+    /// # Errors
+    /// As [`Function::config_write`]; nothing was written.
+    pub fn user_config_write(
+        &self,
+        pass: &Pass<'_>,
+        register: u16,
+        width: Width,
+        value: u32,
+    ) -> Result<Written<'_>, ConfigStatus> {
+        self.assert_own(pass);
+        self.check(register, width)?;
+        let (stored, complete) =
+            self.store(pass, register, &value.to_le_bytes()[..usize::from(width.bytes())]);
+        complete.map(|()| Written::new(self, stored))
+    }
+
     /// Any length within configuration space. Without a bridge in one go. A piece that fails is all-ones, and the first
     /// failure is answered.
     fn fetch(&self, pass: &Pass<'_>, offset: u16, data: &mut [u8]) -> Result<(), ConfigStatus> {

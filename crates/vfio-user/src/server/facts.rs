@@ -64,7 +64,7 @@ impl Facts {
     /// Reads a function that is not there: all-ones.
     ///
     /// # Errors
-    /// `EINVAL`: outside the region.
+    /// `EINVAL`: outside the region. `ENODEV`: the region says so instead ([`RegionInfo::fails_when_gone`]).
     pub(super) fn read(&self, index: u32, offset: u64, data: &mut [u8]) -> Result<(), Errno> {
         self.check(index, offset, data.len())?;
         data.fill(0xff);
@@ -74,7 +74,7 @@ impl Facts {
     /// Writes to a function that is not there: nothing happens.
     ///
     /// # Errors
-    /// `EINVAL`: outside the region, or it cannot be written.
+    /// `EINVAL`: outside the region, or it cannot be written. `ENODEV`: as for reads.
     pub(super) fn write(&self, index: u32, offset: u64, data: &[u8]) -> Result<(), Errno> {
         self.check(index, offset, data.len())?;
         let region = self.region(index)?;
@@ -83,7 +83,11 @@ impl Facts {
     }
 
     fn check(&self, index: u32, offset: u64, length: usize) -> Result<(), Errno> {
+        let region = self.region(index)?;
+        if region.fails_when_gone {
+            return Err(Errno::NODEV);
+        }
         let end = offset.checked_add(length as u64).ok_or(Errno::INVAL)?;
-        if end <= self.region(index)?.size { Ok(()) } else { Err(Errno::INVAL) }
+        if end <= region.size { Ok(()) } else { Err(Errno::INVAL) }
     }
 }

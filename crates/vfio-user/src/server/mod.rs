@@ -16,7 +16,8 @@
 //! While there is none, `VERSION` gets an `ENODEV` reply. A client whose function is revoked, or gone by other means, is not
 //! disconnected: QEMU ends its machine at the next reboot if a device stopped answering. Its connection goes on as a
 //! *tombstone*, which keeps nothing of the function, of the client's memory or of its descriptors: information is given as
-//! before, but nothing may be mapped; reads give all-ones and writes do nothing; mapping, unmapping, interrupts and resets
+//! before, but nothing may be mapped; reads give all-ones and writes do nothing, but for regions of requests
+//! ([`assign::AddedRegion`]), which fail with ENODEV; mapping, unmapping, interrupts and resets
 //! are acknowledged. The next function on the socket is another client's, beside at most [`MAX_TOMBSTONES`] tombstones.
 //!
 //! Memory of the device that a client maps is given to it as a file, once for each region and until it leaves
