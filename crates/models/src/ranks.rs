@@ -5,4 +5,6 @@ gate::ranks! {
     pub NvmeEngine = 55, "NVMe engine";
     /// The one thread of an NVMe controller.
     pub NvmeWorker = 75, "NVMe worker";
+    /// Which function has a GID of an ISM network; a leaf.
+    pub IsmNetwork = 62, "ism network";
 }
