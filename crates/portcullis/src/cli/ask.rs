@@ -60,7 +60,11 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
         }
         Action::LockList => ask.one(&Request::Locks {}, |list: &Vec<LockEntry>| text::locks(list)),
         // These are not sent here.
-        Action::Serve(_) | Action::Exercise(_) | Action::EventList(_) | Action::Slots(_) => Ok(()),
+        Action::Serve(_)
+        | Action::Exercise(_)
+        | Action::EventList(_)
+        | Action::Slots(_)
+        | Action::Zpci(_) => Ok(()),
     }
 }
 

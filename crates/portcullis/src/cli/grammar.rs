@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::events::{EVENTS_HELP, Events};
 use super::slots;
+use super::zpci::{RECOVER_HELP, ZPCI_HELP, Zpci, ZpciAction};
 use crate::control::protocol::{Request, ResetChoice};
 
 const AFTER_HELP: &str = "\
@@ -97,6 +98,9 @@ pub enum Command {
     /// Take one function away from its client for good (function revoke)
     #[command(after_help = REVOKE_HELP)]
     Revoke(Target),
+    /// Reset and thaw one function in place, and give it another handle (zpci recover)
+    #[command(after_help = RECOVER_HELP)]
+    Recover(Target),
     /// Put a card into a slot and bring it up (slot plug)
     #[command(after_help = slots::PLUG_HELP)]
     Plug(slots::Plug),
@@ -136,6 +140,9 @@ pub enum Command {
     /// Virtual machines: add, list, remove, attach, detach
     #[command(subcommand)]
     Vm(slots::VmVerb),
+    /// The s390 view: list, show, configure, deconfigure, recover, reset, report-error
+    #[command(after_help = ZPCI_HELP)]
+    Zpci(Zpci),
     /// Events: list
     #[command(subcommand)]
     Event(EventVerb),
@@ -456,6 +463,8 @@ pub enum Action {
     FunctionRevoke(Target),
     /// Ask the daemon about slots, operations and virtual machines.
     Slots(slots::SlotAction),
+    /// Ask the daemon about the s390 view.
+    Zpci(ZpciAction),
     /// Read and follow the stream of events.
     EventList(Events),
     /// Ask the daemon.
@@ -484,6 +493,8 @@ impl From<Command> for Action {
             Command::Freeze(it) | Command::Function(FunctionVerb::Freeze(it)) => Self::FunctionFreeze(it),
             Command::Thaw(it) | Command::Function(FunctionVerb::Thaw(it)) => Self::FunctionThaw(it),
             Command::Revoke(it) | Command::Function(FunctionVerb::Revoke(it)) => Self::FunctionRevoke(it),
+            Command::Recover(it) => Self::Zpci(ZpciAction::recover(it)),
+            Command::Zpci(it) => Self::Zpci(it.into()),
             Command::Slot(verb) => Self::Slots(verb.into()),
             Command::Operation(verb) => Self::Slots(verb.into()),
             Command::Vm(verb) => Self::Slots(verb.into()),

@@ -8,6 +8,7 @@ pub mod grammar;
 mod serve;
 mod slots;
 mod text;
+mod zpci;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub fn run() -> Exit {
         Action::Exercise(options) => exercise::run(&global, &options),
         Action::EventList(options) => events::run(&global, options),
         Action::Slots(action) => slots::run(&global, action),
+        Action::Zpci(action) => zpci::run(&global, action),
         action => ask::run(&global, action),
     };
     match done {

@@ -106,7 +106,7 @@ fn seconds() -> clap::builder::RangedI64ValueParser<u32> {
 }
 
 impl Patience {
-    fn millis(self) -> Option<u64> {
+    pub(super) fn millis(self) -> Option<u64> {
         if self.force { Some(0) } else { self.timeout.map(|seconds| u64::from(seconds) * 1000) }
     }
 }

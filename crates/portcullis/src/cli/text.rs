@@ -11,7 +11,7 @@ use crate::control::report::{
 };
 
 /// Columns as wide as their widest cell, two spaces apart; the last is not padded.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut lines = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);
     let width =
@@ -43,7 +43,7 @@ pub(super) fn functions(list: &[FunctionSummary]) -> String {
     table(&["ADDRESS", "SLOT", "MODEL", "STATE", "POWER", "CLIENT", "SOCKET"], list.iter().map(row).collect())
 }
 
-fn or_dash(text: &str) -> String {
+pub(super) fn or_dash(text: &str) -> String {
     if text.is_empty() { String::from("-") } else { text.to_owned() }
 }
 

@@ -11,6 +11,7 @@ use super::DeviceConfig;
 use super::backing::{BACKING_EXAMPLE, read_backing};
 use super::document::{Taken, required_table};
 use super::endpoint::read_endpoint;
+use super::ism::read_ism;
 use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 
@@ -20,6 +21,7 @@ pub(super) const DEVICE_EXAMPLE: &str = r#"device = { model = "nvme" }"#;
 enum Model {
     Nvme,
     EndpointTest,
+    Ism,
 }
 
 /// Reads the device of `slot`, with the backing if the model has one.
@@ -39,13 +41,21 @@ pub(super) fn read_device(
             Some(DeviceConfig::Nvme { controller, backing: backing?.0 })
         }
         Model::EndpointTest => {
-            if let Some(backing) = slot.get("backing") {
-                let message = "an endpoint-test device keeps nothing, so it has no `backing`";
-                reading.complain(backing.span(), message, "remove it, or set model = \"nvme\"");
-            }
+            refuse_backing(reading, slot, "an endpoint-test device");
             let (endpoint, rom) = read_endpoint(reading, base, value)?;
             Some(DeviceConfig::EndpointTest { endpoint, rom })
         }
+        Model::Ism => {
+            refuse_backing(reading, slot, "an ism device");
+            Some(DeviceConfig::Ism { ism: read_ism(reading, value, taken)? })
+        }
+    }
+}
+
+fn refuse_backing(reading: &mut Reading<'_>, slot: &Section<'_, '_>, device: &str) {
+    if let Some(backing) = slot.get("backing") {
+        let message = format!("{device} keeps nothing, so it has no `backing`");
+        reading.complain(backing.span(), message, "remove it, or set model = \"nvme\"");
     }
 }
 
@@ -56,7 +66,8 @@ fn model_of(reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>) -> Option<M
         reading.complain(section.span.clone(), "device has no `model`", "add model = \"nvme\"");
         return None;
     }
-    section.choice(reading, "model", &[("nvme", Model::Nvme), ("endpoint-test", Model::EndpointTest)])
+    let models = [("nvme", Model::Nvme), ("endpoint-test", Model::EndpointTest), ("ism", Model::Ism)];
+    section.choice(reading, "model", &models)
 }
 
 fn read_nvme(

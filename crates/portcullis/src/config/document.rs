@@ -14,6 +14,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Source};
 use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 use super::watchdog::read_watchdog;
+use super::zpci::{ZpciConfig, read_zpci};
 use super::{
     Config, DEFAULT_DRAIN_DEADLINE_S, DaemonConfig, DeviceConfig, MAX_DRAIN_DEADLINE_S, MAX_NAME_LEN,
     MAX_SLOTS, PortConfig, SlotConfig, WatchdogConfig,
@@ -112,12 +113,16 @@ fn read_drain_deadline(reading: &mut Reading<'_>, text: &Placed<&str>) -> Option
     }
 }
 
-/// Names and addresses seen so far, with the line of each.
+/// What no two slots may have, as far as it was seen, with the line of each.
 #[derive(Default)]
 pub(super) struct Taken {
     names: BTreeMap<String, usize>,
     addresses: BTreeMap<Bdf, usize>,
     pub(super) images: BTreeMap<PathBuf, usize>,
+    pub(super) fids: BTreeMap<u32, usize>,
+    pub(super) uids: BTreeMap<u32, usize>,
+    /// Names of networks, and numbers there.
+    pub(super) gids: BTreeMap<(String, u32), usize>,
 }
 
 /// Enters `key`; complains with the earlier line if it is there already.
@@ -143,7 +148,7 @@ fn read_slot(
     value: &Spanned<DeValue<'_>>,
     taken: &mut Taken,
 ) -> Option<SlotConfig> {
-    let keys = ["name", "address", "device", "backing", "attention_button", "latch"];
+    let keys = ["name", "address", "device", "backing", "attention_button", "latch", "zpci"];
     let section = Section::open(reading, value, "slot", &keys, SLOT_EXAMPLE)?;
     let name = section.required_text(reading, "name", "disk0").and_then(|text| {
         claim(reading, &mut taken.names, text.value.to_owned(), &text.span, "name");
@@ -165,16 +170,20 @@ fn read_slot(
         }
     };
     let port = read_port(reading, &section);
+    let zpci = match section.get("zpci") {
+        Some(value) => read_zpci(reading, value, taken),
+        None => Some(ZpciConfig::default()),
+    };
     let position = Some(reading.source.position(section.span.clone()));
     let backing_position = section.get("backing").map(|value| reading.source.position(value.span()));
     // A device that is wrong has been complained of.
     let device = device.map_or(Some(None), |read| read.map(Some));
-    let (name, address, device, port) = (name?, address?, device?, port?);
+    let (name, address, device, port, zpci) = (name?, address?, device?, port?, zpci?);
     if address.bus() == 0 && port != PortConfig::default() {
         let message = "a slot on the root bus has no port, and so neither `attention_button` nor `latch`";
         reading.complain(section.span.clone(), message, "remove them, or choose another bus");
     }
-    Some(SlotConfig { name, address, device, port, position, backing_position })
+    Some(SlotConfig { name, address, device, port, zpci, position, backing_position })
 }
 
 fn read_port(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<PortConfig> {

@@ -11,11 +11,13 @@ mod device;
 pub mod diagnostic;
 mod document;
 mod endpoint;
+mod ism;
 mod section;
 pub mod size;
 #[cfg(test)]
 mod tests;
 mod watchdog;
+mod zpci;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use std::time::Duration;
 use pci_spec::Bdf;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use zpci::ZpciConfig;
 
 /// Longest `drain_deadline` accepted, in seconds.
 pub const MAX_DRAIN_DEADLINE_S: u64 = 600;
@@ -93,6 +96,8 @@ pub struct SlotConfig {
     pub device: Option<DeviceConfig>,
     /// What the port of the slot has.
     pub port: PortConfig,
+    /// How the function shows in the s390 view.
+    pub zpci: ZpciConfig,
     /// Where the slot was configured; `None` if built in.
     pub position: Option<Position>,
     /// Where its backing was configured; `None` if built in.
@@ -125,6 +130,11 @@ pub enum DeviceConfig {
         /// The image that it shows as its ROM; a relative path begins at the configuration file's directory.
         rom: Option<PathBuf>,
     },
+    /// `model = "ism"`.
+    Ism {
+        /// The device.
+        ism: models::ism::Config,
+    },
 }
 
 impl DeviceConfig {
@@ -133,7 +143,13 @@ impl DeviceConfig {
         match self {
             Self::Nvme { .. } => "nvme",
             Self::EndpointTest { .. } => "endpoint-test",
+            Self::Ism { .. } => "ism",
         }
+    }
+
+    /// Whether its consumers cannot do without the zPCI I/O region: its BARs take blocks only.
+    pub fn needs_io_region(&self) -> bool {
+        matches!(self, Self::Ism { .. })
     }
 
     /// Makes it one of several functions of a device.
@@ -141,6 +157,7 @@ impl DeviceConfig {
         match self {
             Self::Nvme { controller, .. } => controller.multi_function = true,
             Self::EndpointTest { endpoint, .. } => endpoint.multi_function = true,
+            Self::Ism { ism } => ism.multi_function = true,
         }
     }
 }
@@ -190,6 +207,7 @@ impl Config {
                 backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
             }),
             port: PortConfig::default(),
+            zpci: ZpciConfig::default(),
             position: None,
             backing_position: None,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use models::nvme::{BlockSize, DoorbellStyle, InterruptStyle};
 
-use super::{BackingConfig, Config, DeviceConfig, PortConfig};
+use super::{BackingConfig, Config, DeviceConfig, PortConfig, ZpciConfig};
 
 const GOOD: &str = r#"
 [daemon]
@@ -295,6 +295,67 @@ fn a_card_is_read_as_in_a_file_and_nothing_else_is() {
         ("{ model = \"endpoint-test\" }\n[daemon]\nlog = \"trace\"", "more than one device"),
     ] {
         let said = parse(device, None).unwrap_err().to_string();
+        assert!(said.contains(complaint), "{device}: {said}");
+    }
+}
+
+#[test]
+fn a_slot_says_how_its_function_shows_in_the_s390_view() {
+    let zpci = |text: &str| {
+        let text = format!("{GOOD}zpci = {text}\n");
+        Config::parse(Path::new("lab.toml"), &text).map(|config| config.slots[1].zpci)
+    };
+    let all = zpci("{ fid = 0x12, uid = 0xffff, io_region = true }").unwrap();
+    assert_eq!((all.fid, all.uid, all.io_region), (Some(0x12), 0xffff, Some(true)));
+    assert_eq!(zpci("{}").unwrap(), ZpciConfig::default());
+    for (text, complaint) in [
+        ("{ fid = -1 }", "choose a value from 0 to 4294967295"),
+        ("{ uid = 0 }", "choose a value from 1 to 65535"),
+        ("{ uid = 0x10000 }", "choose a value from 1 to 65535"),
+        ("{ io_region = 1 }", "must be true or false"),
+        ("{ fit = 1 }", "did you mean `fid`?"),
+        ("3", "`zpci` must be a table, not an integer"),
+    ] {
+        let said = zpci(text).unwrap_err().to_string();
+        assert!(said.contains(complaint), "{text}: {said}");
+    }
+}
+
+#[test]
+fn no_two_slots_have_one_fid_or_one_uid() {
+    let twice = |value: &str| {
+        complaints(&format!(
+            "{}\nzpci = {value}\n",
+            with_line(10, &format!("zpci = {value}\nbacking = {{ kind = \"memory\", size = \"1MiB\" }}"))
+        ))
+    };
+    assert!(
+        twice("{ fid = 7 }").contains("this fid is already taken by the slot at line 10"),
+        "{}",
+        twice("{ fid = 7 }")
+    );
+    assert!(twice("{ uid = 7 }").contains("this uid is already taken by the slot at line 10"));
+}
+
+#[test]
+fn an_ism_device_names_its_network_and_its_place_there_and_has_no_backing() {
+    let file = |device: &str, backing: &str| {
+        let text = format!("[[slot]]\nname = \"a\"\naddress = \"01:00.0\"\ndevice = {device}\n{backing}");
+        Config::parse(Path::new("lab.toml"), &text)
+    };
+    let config = file(r#"{ model = "ism", network = "lab", gid = 7 }"#, "").unwrap();
+    let Some(DeviceConfig::Ism { ism }) = &config.slots[0].device else { panic!("{config:?}") };
+    assert_eq!((ism.network.as_str(), ism.gid), ("lab", 7));
+    assert!(config.slots[0].device.as_ref().unwrap().needs_io_region());
+    let backing = "backing = { kind = \"memory\", size = \"1MiB\" }";
+    for (device, backing, complaint) in [
+        (r#"{ model = "ism", gid = 7 }"#, "", "device has no `network`"),
+        (r#"{ model = "ism", network = "lab" }"#, "", "device has no `gid`"),
+        (r#"{ model = "ism", network = "", gid = 7 }"#, "", "this cannot name a network"),
+        (r#"{ model = "ism", network = "lab", gid = 0 }"#, "", "choose a value from 1 to"),
+        (r#"{ model = "ism", network = "lab", gid = 7 }"#, backing, "an ism device keeps nothing"),
+    ] {
+        let said = file(device, backing).unwrap_err().to_string();
         assert!(said.contains(complaint), "{device}: {said}");
     }
 }

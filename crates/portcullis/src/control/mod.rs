@@ -15,3 +15,4 @@ pub mod protocol;
 pub mod report;
 pub mod server;
 pub mod stream;
+pub mod zpci;

@@ -88,6 +88,60 @@ pub enum Request {
         /// Address or slot name.
         target: String,
     },
+    /// Disables one function, resets and thaws it in place, and enables it under another handle: a
+    /// [`super::zpci::RecoverDone`].
+    #[serde(rename = "function recover")]
+    FunctionRecover {
+        /// Slot name, address or function ID. A slot that is named like a function ID is the slot.
+        target: String,
+    },
+    /// The s390 view of all functions: an array of [`super::zpci::ZpciSummary`].
+    #[serde(rename = "zpci list")]
+    ZpciList {},
+    /// The s390 view of one function: a [`super::zpci::ZpciReport`].
+    #[serde(rename = "zpci show")]
+    ZpciShow {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+    },
+    /// Brings up the card of a function: a [`super::report::OperationReport`].
+    #[serde(rename = "zpci configure")]
+    ZpciConfigure {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+    },
+    /// Takes the card of a function away from its consumers: a [`super::report::OperationReport`].
+    #[serde(rename = "zpci deconfigure")]
+    ZpciDeconfigure {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+        /// As of `slot unplug`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+    },
+    /// As `function recover`, of the function with this ID: a [`super::zpci::RecoverDone`].
+    #[serde(rename = "zpci recover")]
+    ZpciRecover {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+    },
+    /// Resets one function that nobody else resets or recovers: a [`super::zpci::RecoverDone`].
+    #[serde(rename = "zpci reset")]
+    ZpciReset {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+    },
+    /// Reports an error of an adapter: a [`super::zpci::ErrorReported`].
+    #[serde(rename = "zpci report-error")]
+    ZpciReportError {
+        /// Function ID: hexadecimal digits.
+        fid: String,
+        /// 0 asks for a reset of the adapter, 1 for its repair, 2 is for information.
+        action: u8,
+        /// What is known of the error.
+        #[serde(default)]
+        data: String,
+    },
     /// All slots: an array of [`super::report::SlotSummary`].
     #[serde(rename = "slot list")]
     SlotList {},

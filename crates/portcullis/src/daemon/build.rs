@@ -6,23 +6,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use assign::Assignment;
+use assign::{Assignment, EventSink};
 use gate::Gate;
-use models::endpoint;
 use models::nvme::backing::{DirectIo, FileOptions};
 use models::nvme::{self, Backing, BackingError};
+use models::{endpoint, ism};
 use pci_core::Function;
 
 use crate::config::size::format_size;
 use crate::config::{BackingConfig, DeviceConfig};
-use crate::events::Journal;
-
-/// A device that nobody has seen yet.
-pub(super) struct Built {
-    pub(super) assignment: Arc<Assignment>,
-    /// Size of its backing, in bytes; 0 without one.
-    pub(super) size: u64,
-}
 
 /// Why a device could not be built.
 #[derive(Debug)]
@@ -39,14 +31,13 @@ impl std::fmt::Display for BuildComplaint {
     }
 }
 
-/// Opens the backing and builds the device, behind `gate`.
+/// Opens the backing and builds the device, behind `gate`. Also the size of the backing, in bytes; 0 without one.
 pub(super) fn build(
     device: &DeviceConfig,
     gate: Gate,
-    journal: &Arc<Journal>,
+    events: Arc<dyn EventSink>,
     placed: impl FnOnce(Function) -> Function,
-) -> Result<Built, BuildComplaint> {
-    let events = Arc::clone(journal) as _;
+) -> Result<(Arc<Assignment>, u64), BuildComplaint> {
     let unfit = |error: &dyn std::fmt::Display| {
         complaint(format!("the device cannot be built: {error}"), "correct the device")
     };
@@ -54,13 +45,17 @@ pub(super) fn build(
         DeviceConfig::Nvme { controller, backing } => {
             let (backing, size) = open_backing(backing).map_err(|error| backing_complaint(&error))?;
             let built = nvme::build_with(gate, controller, backing, events, placed);
-            Ok(Built { assignment: built.map_err(|error| unfit(&error))?, size })
+            Ok((built.map_err(|error| unfit(&error))?, size))
         }
         DeviceConfig::EndpointTest { endpoint, rom } => {
             let mut endpoint = endpoint.clone();
             endpoint.rom = rom.as_deref().map(read_rom).transpose()?;
             let built = endpoint::build_with(gate, &endpoint, events, placed);
-            Ok(Built { assignment: built.map_err(|error| unfit(&error))?, size: 0 })
+            Ok((built.map_err(|error| unfit(&error))?, 0))
+        }
+        DeviceConfig::Ism { ism } => {
+            let built = ism::build_with(gate, ism, events, placed);
+            Ok((built.map_err(|error| unfit(&error))?, 0))
         }
     }
 }

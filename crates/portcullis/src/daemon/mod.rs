@@ -3,10 +3,10 @@
 //! [`Daemon::start`] does everything that can be refused before anything is reachable; [`Daemon::drain`] ends it all
 //! by a deadline and says what did not end. [`signals`] is how a process is told to.
 //!
-//! * `slot`: one slot, its controller, and what operators asked of it; `slot_words` says it for people.
+//! * `slot`: one slot and its controller; `requests`, `plug_in`: what operators ask of it; `slot_words` says it for people.
 //! * `place`, `port`, `consumer`: what a slot is made of: the places of its functions, its hardware, who uses them.
 //! * `machine`: the segments, ports, resets and power around the slots. `build`: from a description to a device.
-//! * `vms`: virtual machines by their monitors. `operations`: what takes its time.
+//! * `zpci`: the s390 view of it all. `vms`: virtual machines by their monitors. `operations`: what takes its time.
 //!
 //! # Concurrency
 //! One thread accepts for all places; a place has a thread for each client, a slot has one while it is busy, and one more
@@ -23,19 +23,23 @@ mod machine;
 mod operations;
 mod operator;
 mod place;
+mod plug_in;
 mod port;
+mod requests;
 pub mod signals;
 mod slot;
 mod slot_words;
 mod start;
 mod vms;
 mod watchdog;
+mod zpci;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 use ::slot::Threads;
+use ::zpci::Subscription;
 use gate::waits::Waiting;
 use gate::{Deadline, ThreadToken};
 use vfio_user::server::{Server, Stop};
@@ -61,6 +65,8 @@ pub struct Daemon {
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
     vms: Arc<Vms>,
+    /// The journal hears the events of the s390 view.
+    listening: Subscription,
     crew: Arc<Threads>,
     journal: Arc<Journal>,
     control: ControlServer,
@@ -92,11 +98,12 @@ impl Daemon {
         journal: &Arc<Journal>,
     ) -> Result<Self, Diagnostics> {
         let started = start::slots(token, config.slots, &run_dir, journal)?;
-        let start::Started { machine, slots, vms, crew } = started;
+        let start::Started { machine, zpci, slots, vms, crew, listening } = started;
         let operations = Arc::new(Operations::default());
         let operator = DaemonOperator::new(
             Arc::clone(&slots),
             Arc::clone(&machine),
+            zpci,
             Arc::clone(journal),
             operations,
             Arc::clone(&vms),
@@ -118,7 +125,20 @@ impl Daemon {
         let watchdog = config.watchdog.threshold.map(WatchdogThread::start).transpose();
         let watchdog = watchdog.map_err(|error| system("cannot start a thread", &error))?;
         let journal = Arc::clone(journal);
-        Ok(Self { run_dir, slots, machine, vms, crew, journal, control, watchdog, stop, deadline, ended })
+        Ok(Self {
+            run_dir,
+            slots,
+            machine,
+            vms,
+            listening,
+            crew,
+            journal,
+            control,
+            watchdog,
+            stop,
+            deadline,
+            ended,
+        })
     }
 
     /// What is served, or would be: the places of all slots.
@@ -139,6 +159,7 @@ impl Daemon {
             slots,
             machine,
             vms,
+            listening,
             crew,
             journal,
             control,
@@ -178,6 +199,7 @@ impl Daemon {
         for place in slots.iter().flat_map(|slot| slot.places.iter()) {
             let _ = std::fs::remove_file(&place.socket);
         }
+        drop(listening);
         drop(slots);
         drop(watchdog);
         drop(run_dir);

@@ -12,9 +12,12 @@ use gate::lock::Leaf;
 use pci_spec::Bdf;
 use topology::fabric::PlugId;
 use vfio_user::server::{BindError, Server, ServerOptions, Visits};
+use zpci::region::IoRegion;
+use zpci::{View, Watched, Zdev};
 
-use super::build::{BuildComplaint, Built, build};
+use super::build::{BuildComplaint, build};
 use super::machine::Machine;
+use super::zpci::MAX_STORE;
 use crate::config::{DeviceConfig, Diagnostic, SlotConfig};
 use crate::events::Journal;
 use crate::ranks;
@@ -32,6 +35,10 @@ pub struct Place {
     /// Its vfio-user socket.
     pub socket: PathBuf,
     pub(super) server: Arc<Server>,
+    /// What it is in the s390 view.
+    pub(super) zdev: Arc<Zdev>,
+    /// Whether consumers get the zPCI I/O region, whatever the device.
+    io_region: Option<bool>,
     /// Functions of one device say that there are others.
     beside_others: bool,
     /// Rank: 63, place; a leaf. What stands here changes as a whole.
@@ -58,6 +65,15 @@ struct Plugged {
     id: PlugId,
 }
 
+/// A device that nobody has seen yet.
+pub(super) struct Built {
+    pub(super) assignment: Arc<Assignment>,
+    /// What it is in the s390 view, once it is brought in there.
+    pub(super) view: Arc<View>,
+    /// Size of its backing, in bytes; 0 without one.
+    size: u64,
+}
+
 impl Place {
     /// Makes the socket. Clients can connect from here on, and are refused until something is plugged in.
     ///
@@ -66,6 +82,7 @@ impl Place {
     pub(super) fn bind(
         config: &SlotConfig,
         beside_others: bool,
+        zdev: Arc<Zdev>,
         visits: Arc<dyn Visits>,
         run_dir: &RunDir,
     ) -> Result<Place, Diagnostic> {
@@ -89,6 +106,8 @@ impl Place {
             address: config.address,
             socket,
             server: Arc::new(server),
+            zdev,
+            io_region: config.zpci.io_region,
             beside_others,
             standing: Leaf::new(standing),
         })
@@ -166,7 +185,16 @@ impl Place {
         if self.beside_others {
             device.stands_beside_others();
         }
-        build(&device, gate, journal, |function| machine.place(function, self.address))
+        let events = Watched::new(Arc::clone(journal) as _);
+        let placed = |function| machine.place(function, self.address);
+        let (assignment, size) = build(&device, gate, Arc::clone(&events) as _, placed)?;
+        let view = View::new(&self.zdev, &assignment, MAX_STORE);
+        events.belongs_to(&view);
+        if self.io_region.unwrap_or(device.needs_io_region()) {
+            // Nobody has it yet, and it has no other.
+            let _ = assignment.add_region(IoRegion::new(Arc::clone(&view)));
+        }
+        Ok(Built { assignment, view, size })
     }
 
     /// What was prepared is not plugged in after all.

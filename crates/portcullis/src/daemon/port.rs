@@ -8,14 +8,18 @@ use std::sync::{Arc, OnceLock, Weak};
 use ::slot::{Controller, Event, Hardware, Lamp, Removal};
 use assign::Assignment;
 use gate::{Deadline, ThreadToken};
+use zpci::Zpci;
 
 use super::machine::Machine;
 use super::place::Place;
+use super::slot::Surroundings;
+use super::zpci::follow_virtual_functions;
 use crate::events::Journal;
 
 /// See the module's head.
 pub(super) struct Port {
     machine: Arc<Machine>,
+    zpci: Arc<Zpci>,
     places: Arc<[Arc<Place>]>,
     journal: Arc<Journal>,
     /// It has a port of its own, whose power is switched. Without, the link of a card is up as long as the card is there.
@@ -27,16 +31,13 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(
-        machine: Arc<Machine>,
-        places: Arc<[Arc<Place>]>,
-        switched: bool,
-        journal: Arc<Journal>,
-    ) -> Port {
+    pub(super) fn new(surroundings: &Surroundings, places: Arc<[Arc<Place>]>, switched: bool) -> Port {
+        let Surroundings { machine, zpci, journal, .. } = surroundings;
         Port {
-            machine,
+            machine: Arc::clone(machine),
+            zpci: Arc::clone(zpci),
             places,
-            journal,
+            journal: Arc::clone(journal),
             switched,
             controller: OnceLock::new(),
             power_lamp: AtomicU8::default(),
@@ -65,6 +66,7 @@ impl Port {
     /// Puts every function of the card into the hardware, finds them there, and opens their sockets.
     fn bring_up(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<Vec<Arc<Assignment>>, String> {
         let mut functions = Vec::new();
+        let mut views = Vec::new();
         for place in &*self.places {
             let at_place = |error: &dyn std::fmt::Display| format!("{}: {error}", place.name);
             let built = place.take_built(&self.machine, &self.journal).map_err(|error| at_place(&error))?;
@@ -72,11 +74,12 @@ impl Port {
             let function = Arc::clone(built.assignment.function());
             let id = self.machine.plug(function, place.address).map_err(|error| at_place(&error))?;
             functions.push(Arc::clone(&built.assignment));
+            views.push((place, Arc::clone(&built.view)));
             place.is_plugged(built, id);
         }
         let first = self.places.first().ok_or("the slot has no place")?;
         let found = self.machine.find(token, first.address, deadline).map_err(|error| error.to_string())?;
-        for place in &*self.places {
+        for (place, view) in views {
             let Some(assignment) = place.assignment() else { continue };
             if found.function(place.address).is_none() {
                 let at = place.address;
@@ -85,6 +88,7 @@ impl Port {
                     place.name
                 ));
             }
+            place.zdev.bring_in(token, view);
             // Last: a client finds a function that is ready.
             place.server.plug(assignment).map_err(|error| format!("{}: {error}", place.name))?;
         }
@@ -98,8 +102,10 @@ impl Port {
                 // Of a card that did not come up, or came up when nobody waited for it any more: whoever has found it in
                 // between reaches nothing of it, nor of the next one (law 5).
                 let _ = assignment.function().disconnect(token, deadline);
+                place.zdev.take_out(token);
                 let _ = place.server.revoke(token, deadline);
                 self.machine.unplug(token, place.address, id, deadline);
+                follow_virtual_functions(&self.zpci, &self.machine, &place.zdev, place.address, token);
                 let device = Arc::downgrade(&assignment);
                 // The last reference may be here, and to let it go ends the device.
                 drop(assignment);

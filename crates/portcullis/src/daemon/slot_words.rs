@@ -159,7 +159,7 @@ fn notice_words(notice: &Notice) -> (&'static str, Severity, String) {
             let (severity, why) = match cause {
                 Cause::Deadline => (Warning, "consumers did not let go in time"),
                 Cause::Released => (Info, "consumers have let go"),
-                Cause::Forced => (Info, "nobody was asked"),
+                Cause::Forced => (Info, "at once, as was asked for"),
                 Cause::CardLost => (Warning, "the card was torn out"),
                 Cause::LinkLost => (Warning, "the link was lost"),
                 Cause::Replaced => (Warning, "another card is in its place"),

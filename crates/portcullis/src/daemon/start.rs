@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::slot::{Consumer, Threads};
+use ::zpci::{Description, Fid, Settings, Subscription, Uid, Zdev, Zpci};
 use assign::EventSink;
 use gate::{Deadline, ThreadToken};
 use pci_spec::Bdf;
@@ -17,6 +18,7 @@ use super::operations::Operations;
 use super::place::{Place, complaint};
 use super::slot::{Slot, Surroundings};
 use super::vms::Vms;
+use super::zpci::{Teller, fid_of};
 use crate::config::{Diagnostic, Diagnostics, SlotConfig};
 use crate::events::Journal;
 use crate::run_dir::RunDir;
@@ -27,6 +29,8 @@ const BRING_UP: std::time::Duration = std::time::Duration::from_secs(20);
 /// What there is after the start.
 pub(super) struct Started {
     pub(super) machine: Arc<Machine>,
+    pub(super) zpci: Arc<Zpci>,
+    pub(super) listening: Subscription,
     pub(super) slots: Arc<[Slot]>,
     pub(super) vms: Arc<Vms>,
     pub(super) crew: Arc<Threads>,
@@ -44,8 +48,11 @@ pub(super) fn slots(
     let machine = Arc::new(Machine::new(token, &addresses, &events).map_err(|error| unfit(&error))?);
     let vms = Arc::new(Vms::new(Arc::clone(journal)));
     let crew = Threads::new();
+    let zpci = Zpci::new(Settings::default());
+    let listening = zpci.listen(Teller::new(&zpci, journal));
     let surroundings = Surroundings {
         machine: Arc::clone(&machine),
+        zpci: Arc::clone(&zpci),
         journal: Arc::clone(journal),
         crew: Arc::clone(&crew) as _,
     };
@@ -62,7 +69,7 @@ pub(super) fn slots(
     }
     let slots: Arc<[Slot]> = slots.into_iter().map(|(slot, _)| slot).collect();
     if complaints.is_empty() {
-        return Ok(Started { machine, slots, vms, crew });
+        return Ok(Started { machine, zpci, listening, slots, vms, crew });
     }
     let deadline = Deadline::after(TAKE_DOWN);
     for slot in &*slots {
@@ -104,7 +111,9 @@ fn make(
     let mut doormen = Vec::new();
     for config in group {
         let doorman = Arc::new(Doorman::default());
-        match Place::bind(config, group.len() > 1, Arc::clone(&doorman) as _, run_dir) {
+        let place = introduce(config, &surroundings.zpci)
+            .and_then(|zdev| Place::bind(config, group.len() > 1, zdev, Arc::clone(&doorman) as _, run_dir));
+        match place {
             Ok(place) => {
                 let place = Arc::new(place);
                 match place.prepare(None, &surroundings.machine, &surroundings.journal) {
@@ -134,6 +143,15 @@ fn make(
         slot.controller.add_consumer(client);
     }
     Ok(slot)
+}
+
+/// Makes the function of a place known in the s390 view.
+fn introduce(config: &SlotConfig, zpci: &Zpci) -> Result<Arc<Zdev>, Diagnostic> {
+    let fid = config.zpci.fid.map_or_else(|| fid_of(config.address), Fid);
+    let description = Description { utility: config.name.clone(), ..Description::default() };
+    let added = zpci.add(fid, Uid(config.zpci.uid), description);
+    let fix = "choose another `fid` or `uid` in the `zpci` of this slot, or of the other";
+    added.map_err(|error| complaint(config, error.to_string(), fix))
 }
 
 /// Brings up the cards of all slots, at the same time, and says which did not come.

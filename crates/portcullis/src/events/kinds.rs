@@ -95,6 +95,16 @@ kinds! {
         CALLBACK_FAILED = "callback-failed";
     }
 
+    /// Kinds of a slot's events in the s390 view.
+    pub mod zpci {
+        /// An availability event.
+        AVAILABILITY = "zpci-availability";
+        /// An error event.
+        ERROR = "zpci-error";
+        /// A function has another handle.
+        HANDLE = "zpci-handle";
+    }
+
     /// Kinds of a virtual machine's events.
     pub mod vm {
         /// It is known from now on.

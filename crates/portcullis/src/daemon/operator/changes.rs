@@ -1,5 +1,6 @@
 //! Resets, power states, virtual functions and registers, as an operator asks for them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use assign::{Event, EventSink};
@@ -15,6 +16,7 @@ use crate::control::protocol::{Refusal, RefusalCode, ResetChoice};
 use crate::control::report::{
     PowerReport, RegisterReport, ResetDone, ResetMethodReport, ResetMethods, VirtualFunctions,
 };
+use crate::daemon::zpci::follow_virtual_functions;
 
 /// How long a change may wait for what is in flight. What the hardware needs comes on top.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +46,7 @@ impl DaemonOperator {
         let method = done.method.map_or("bus", Method::name);
         let below = if done.method.is_none() { "everything below was " } else { "" };
         self.tell(target, format!("{below}reset by {method}"));
+        self.follow_virtual_functions(token, target);
         Ok(ResetDone {
             address: at.to_string(),
             method: method.to_owned(),
@@ -159,6 +162,7 @@ impl DaemonOperator {
                 );
             }
             self.tell(target, format!("virtual functions were set to {count}"));
+            self.follow_virtual_functions(token, target);
         }
         let layout = target.node.function.config().sr_iov_layout();
         let total = layout.map(|layout| layout.total_vfs).ok_or_else(|| {
@@ -168,6 +172,13 @@ impl DaemonOperator {
         let functions = self.machine.snapshot(token).virtual_functions(at);
         let functions = functions.iter().map(|node| node.address.to_string()).collect();
         Ok(VirtualFunctions { address: at.to_string(), total, functions })
+    }
+
+    /// Which virtual functions there are may have changed, of one function or of those below a bridge.
+    fn follow_virtual_functions(&self, token: &mut ThreadToken, target: &Target<'_>) {
+        for place in self.places().filter(|place| target.place.is_none_or(|it| Arc::ptr_eq(it, place))) {
+            follow_virtual_functions(&self.zpci, &self.machine, &place.zdev, place.address, token);
+        }
     }
 
     /// The access waits like everybody's, and wakes what is above the function (CFG-15).

@@ -5,7 +5,7 @@
 //! * `changes`: resets, power, virtual functions, registers;
 //! * `admission`: freeze, thaw, revoke;
 //! * `slots`, `vms`: plugging and unplugging, here and in virtual machines; `operations`: what came of it;
-//! * `events`: the stream of events;
+//! * `zpci`: the s390 view; `events`: the stream of events;
 //! * `guard`: register writes that would do half of what one of these does.
 
 mod admission;
@@ -16,9 +16,11 @@ mod operations;
 mod slots;
 mod views;
 mod vms;
+mod zpci;
 
 use std::sync::Arc;
 
+use ::zpci::Zpci;
 use gate::ThreadToken;
 use pci_spec::Bdf;
 use serde::Serialize;
@@ -37,6 +39,7 @@ use crate::inspect;
 pub(super) struct DaemonOperator {
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
+    zpci: Arc<Zpci>,
     journal: Arc<Journal>,
     operations: Arc<Operations>,
     vms: Arc<Vms>,
@@ -60,11 +63,12 @@ impl DaemonOperator {
     pub(super) fn new(
         slots: Arc<[Slot]>,
         machine: Arc<Machine>,
+        zpci: Arc<Zpci>,
         journal: Arc<Journal>,
         operations: Arc<Operations>,
         vms: Arc<Vms>,
     ) -> Self {
-        Self { slots, machine, journal, operations, vms }
+        Self { slots, machine, zpci, journal, operations, vms }
     }
 
     /// All places of all slots.
@@ -135,6 +139,16 @@ impl Operator for DaemonOperator {
             Request::FunctionRevoke { target } => {
                 let target = self.find(token, &target)?;
                 value(self.revoke(token, &target)?)
+            }
+            Request::FunctionRecover { target } => value(self.recover(token, &target)?),
+            Request::ZpciList {} => value(self.zpci_list(token)),
+            Request::ZpciShow { fid } => value(self.zpci_show(token, &fid)?),
+            Request::ZpciConfigure { fid } => value(self.zpci_power(&fid, true, None)?),
+            Request::ZpciDeconfigure { fid, timeout_ms } => value(self.zpci_power(&fid, false, timeout_ms)?),
+            Request::ZpciRecover { fid } => value(self.zpci_recover(token, &fid)?),
+            Request::ZpciReset { fid } => value(self.zpci_reset(token, &fid)?),
+            Request::ZpciReportError { fid, action, data } => {
+                value(self.zpci_report_error(&fid, action, &data)?)
             }
             Request::SlotList {} => value(self.slot_list()),
             Request::SlotShow { slot } => value(self.slot_report(self.slot(&slot)?)),

@@ -47,7 +47,7 @@ impl DaemonOperator {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 ("file", Some(path.display().to_string()))
             }
-            Some(DeviceConfig::EndpointTest { .. }) | None => ("none", None),
+            Some(DeviceConfig::EndpointTest { .. } | DeviceConfig::Ism { .. }) | None => ("none", None),
         };
         SlotSummary {
             slot: place.name.clone(),
