@@ -28,3 +28,5 @@ pub mod stack;
 pub mod stack_waiter;
 #[cfg(shuttle)]
 pub mod unplug;
+#[cfg(shuttle)]
+pub mod zpci;

@@ -2,7 +2,7 @@
 //! part has, and nothing when the one thing is changed that it is about.
 //!
 //! Run with `RUSTFLAGS="--cfg shuttle" cargo test -p museum --release --test complaints`. The numbers in the names are those
-//! of `museum::unplug`.
+//! of `museum::unplug`; report B is that of `museum::zpci`.
 #![cfg(shuttle)]
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ use museum::unplug::Order::{self, AsReported, Repaired};
 use museum::unplug::{
     bus_walk, close_resets, count_shown, kept_open, mapped, power_tool, taken_twice, two_orders, two_slots,
 };
+use museum::zpci::{fetched_twice, slot_lock};
 use random::explore_a_part;
 use shuttle::thread;
 use std::panic::catch_unwind;
@@ -208,4 +209,51 @@ fn complaint_14_the_power_is_cut_under_a_driver_that_puts_its_device_to_rest() {
 fn complaint_14_with_the_device_taken_away_first_holds() {
     // HP-09, HP-13
     holds(|| power_is_cut_when_the_time_is_up(Repaired));
+}
+
+fn switched_off_while_the_guest_writes_the_region(order: Order) {
+    all_at_once(slot_lock::Function::in_use(order), &[|function| function.power_off(), |f| f.guest()]);
+}
+
+#[test]
+fn report_b_an_unplug_waits_for_a_guest_that_waits_for_the_lock_of_the_unplug() {
+    breaks(SLEEPS, || switched_off_while_the_guest_writes_the_region(AsReported));
+}
+
+#[test]
+fn report_b_with_a_lock_of_its_own_for_requests_holds() {
+    holds(|| switched_off_while_the_guest_writes_the_region(Repaired));
+}
+
+/// One thread asks for a load that is valid, another for one that is so many bytes long.
+fn two_requests_at_once(order: Order, other: u16) {
+    let region = Arc::new(fetched_twice::Region::new(order));
+    let ask = |address, length| {
+        let (region, request) = (region.clone(), fetched_twice::Load { address, length });
+        thread::spawn(move || {
+            let done = region.write(request);
+            assert!(done.is_none_or(|done| done == request), "asked for {request:?}, and {done:?} was done");
+        })
+    };
+    let threads = [ask(0x1000, 8), ask(0x2000, other)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn report_b_a_request_is_carried_out_that_was_never_checked() {
+    // ZIO-I2
+    breaks("never checked", || two_requests_at_once(AsReported, 4096));
+}
+
+#[test]
+fn report_b_a_request_is_carried_out_in_place_of_another() {
+    // ZIO-I2
+    breaks("asked for", || two_requests_at_once(AsReported, 4));
+}
+
+#[test]
+fn report_b_with_a_copy_of_its_own_for_each_request_holds() {
+    // ZIO-I2
+    holds(|| two_requests_at_once(Repaired, 4096));
+    holds(|| two_requests_at_once(Repaired, 4));
 }

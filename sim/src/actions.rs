@@ -50,6 +50,7 @@ pub(crate) fn carry_out(world: &World, token: &mut ThreadToken, action: Action) 
         Action::LetGo => let_go(world, token, slot),
         Action::Wire => crate::wire::carry_out(world, token, slot),
         Action::Consumer => consumer(world, token, slot),
+        Action::Platform(act) => crate::s390::carry_out(world, token, act),
     }
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn ask(world: &World, slot: usize, request: Request) {
     world.asked(slot, operation);
 }
 
-fn disable_timeout(world: &World) -> Duration {
+pub(crate) fn disable_timeout(world: &World) -> Duration {
     world.random.with(|random| match random.below(4) {
         0 => Duration::ZERO,
         1 => random.ms(1, 1_000),
@@ -100,7 +101,9 @@ fn new_card(world: &World) -> Card {
     });
     world.random.with(|random| {
         let functions = random.below(usize::from(MOST_FUNCTIONS)) + 1;
-        Card { serial, functions: u8::try_from(functions).unwrap_or(1), sr_iov: random.coin() }
+        let (functions, sr_iov) = (u8::try_from(functions).unwrap_or(1), random.coin());
+        let block_store = world.s390.is_some() && random.chance(1, 4);
+        Card { serial, functions, sr_iov, block_store }
     })
 }
 
@@ -248,15 +251,21 @@ fn virtual_functions(world: &World, token: &mut ThreadToken, slot: usize) {
     world.trace(|| format!("{at}: {count} virtual functions"));
     let topology = &world.machine.topology;
     let done = world.as_operator(|| topology.set_num_vfs(token, at, count, at_once()));
+    if let Some(s390) = &world.s390 {
+        s390.follow(world, token, slot);
+    }
     world.trace(|| match done {
         Ok(_) => format!("{at}: has {count} virtual functions"),
         Err(error) => format!("{at}: virtual functions as before: {error}"),
     });
 }
 
-fn rescan(world: &World, token: &mut ThreadToken) {
+pub(crate) fn rescan(world: &World, token: &mut ThreadToken) {
     world.trace(|| "everything is scanned".into());
     let done = world.as_operator(|| world.machine.rescan(token));
+    if let Some(s390) = &world.s390 {
+        (0..world.bays.len()).for_each(|slot| s390.follow(world, token, slot));
+    }
     world.trace(|| match done {
         Ok(changes) => format!("everything was scanned: {changes} changes"),
         Err(error) => format!("nothing was scanned: {error}"),

@@ -132,6 +132,9 @@ impl Bay {
             world.machine.hide(token, function);
             world.machine.extract(function);
         }
+        if let Some(s390) = &world.s390 {
+            s390.follow(world, token, self.index);
+        }
         self.forget(|function| {
             functions.iter().any(|other| Arc::ptr_eq(&function.assignment, &other.assignment))
         });
@@ -151,7 +154,12 @@ impl Bay {
         if !self.physical.with(|physical| physical.plugged.is_empty()) {
             return Err("the last card is still there".into());
         }
-        let functions = world.machine.insert(self.index, card).map_err(|error| error.to_string())?;
+        let mut functions = world.machine.insert(self.index, card).map_err(|error| error.to_string())?;
+        if let Some(s390) = &world.s390 {
+            for function in &mut functions {
+                function.view = s390.view(self.index, function);
+            }
+        }
         world.appeared(self.index, &functions);
         self.physical.with(|physical| physical.plugged.clone_from(&functions));
         self.linger(world, token, "configure");
@@ -162,6 +170,9 @@ impl Bay {
         if !shown || self.fails(world, rate) {
             self.take_back(world, token, &functions);
             return Err("it cannot be brought into the topology".into());
+        }
+        if let Some(s390) = &world.s390 {
+            s390.bring_in(world, token, &functions);
         }
         Ok(functions.into_iter().map(|function| function.assignment).collect())
     }
@@ -242,7 +253,13 @@ impl Hardware for Bay {
                 let ours = plugged.iter().find(|function| Arc::ptr_eq(&function.assignment, assignment));
                 if let Some(function) = ours {
                     world.guests[self.index].lose(world, token, assignment);
+                    if let Some(s390) = &world.s390 {
+                        s390.take_out(token, function);
+                    }
                     world.machine.hide(token, function);
+                    if let Some(s390) = &world.s390 {
+                        s390.follow(world, token, self.index);
+                    }
                     world.machine.extract(function);
                     self.forget(|other| Arc::ptr_eq(&other.assignment, assignment));
                 }

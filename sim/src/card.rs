@@ -4,12 +4,13 @@ use assign::{Assignment, EventSink, Limits, Port};
 use gate::{Gate, Handle, Pass, Quiesced};
 use pci_core::mechanism::HostBridge;
 use pci_core::{
-    BarIndex, BarKind, ConfigSpace, ConfigSpaceBuilder, Device, Express, ExtendedCapability, Function,
-    Identity, InterruptPin, LayoutError, Msi, Pm, ResetKind, SrIov, Time, VirtualFunction,
+    BarAccess, BarIndex, BarKind, BlockRefused, ConfigSpace, ConfigSpaceBuilder, Device, Express,
+    ExtendedCapability, Function, Identity, InterruptPin, LayoutError, Msi, Pm, ResetKind, SrIov, Time,
+    VirtualFunction,
 };
 use pci_spec::{Bdf, ClassCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Vendor ID of all cards: unregistered.
@@ -30,6 +31,8 @@ pub(crate) struct Card {
     pub(crate) functions: u8,
     /// Function 0 has virtual functions.
     pub(crate) sr_iov: bool,
+    /// Its functions take whole blocks only.
+    pub(crate) block_store: bool,
 }
 
 /// What all devices of a world have in common.
@@ -37,6 +40,9 @@ pub(crate) struct Card {
 pub(crate) struct Census {
     live: AtomicUsize,
     late: AtomicUsize,
+    stray: AtomicUsize,
+    /// Numbers of devices that were given out.
+    numbers: AtomicU64,
 }
 
 impl Census {
@@ -51,25 +57,44 @@ impl Census {
     pub(crate) fn late(&self) -> usize {
         self.late.load(Ordering::Relaxed)
     }
+
+    /// Blocks that reached another device than the one they were for.
+    #[must_use]
+    pub(crate) fn stray(&self) -> usize {
+        self.stray.load(Ordering::Relaxed)
+    }
 }
 
-/// A device that counts itself.
+/// A device that counts itself, and shows its number everywhere.
 struct Silicon {
     census: Arc<Census>,
+    /// From 1 on; no other device of the world has it.
+    number: u64,
+    access: BarAccess,
     /// Of the device's own epoch.
     handle: Handle,
     make: Arc<Make>,
 }
 
 impl Silicon {
-    fn new(census: &Arc<Census>, gate: &Gate, make: &Arc<Make>) -> Arc<Silicon> {
+    fn new(census: &Arc<Census>, gate: &Gate, make: &Arc<Make>, access: BarAccess) -> Arc<Silicon> {
         census.live.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Silicon { census: census.clone(), handle: gate.handle(), make: make.clone() })
+        let number = census.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let (census, make) = (census.clone(), make.clone());
+        Arc::new(Silicon { census, number, access, handle: gate.handle(), make })
     }
 
     fn reached(&self) {
         if self.handle.is_gone() {
             self.census.late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A block begins with the number of the device that it is for, or with 0.
+    fn check_block(&self, data: &[u8]) {
+        let number = data.first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+        if number != 0 && number != self.number {
+            self.census.stray.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -81,13 +106,34 @@ impl Drop for Silicon {
 }
 
 impl Device for Silicon {
-    fn read_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, _offset: u64, data: &mut [u8]) {
+    fn read_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, offset: u64, data: &mut [u8]) {
         self.reached();
-        data.fill(0);
+        let number = self.number.to_le_bytes();
+        let bytes = number.into_iter().cycle().skip(usize::from(offset.to_le_bytes()[0] % 8));
+        data.iter_mut().zip(bytes).for_each(|(byte, shown)| *byte = shown);
     }
 
-    fn write_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, _offset: u64, _data: &[u8]) {
+    fn write_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, _offset: u64, data: &[u8]) {
         self.reached();
+        if data.len() > 8 {
+            self.check_block(data);
+        }
+    }
+
+    fn bar_access(&self) -> BarAccess {
+        self.access
+    }
+
+    fn store_block(
+        &self,
+        _pass: &Pass<'_>,
+        _bar: BarIndex,
+        _offset: u64,
+        data: &[u8],
+    ) -> Result<(), BlockRefused> {
+        self.reached();
+        self.check_block(data);
+        Ok(())
     }
 
     fn reset(&self, _quiesced: &Quiesced<'_>, _kind: ResetKind) {
@@ -96,7 +142,7 @@ impl Device for Silicon {
 
     fn virtual_function(&self, _index: u16, gate: &Gate) -> Option<VirtualFunction> {
         let config = Arc::new(ConfigSpace::new(self.make.virtual_function.clone()));
-        Some(VirtualFunction { config, device: Silicon::new(&self.census, gate, &self.make) })
+        Some(VirtualFunction { config, device: Silicon::new(&self.census, gate, &self.make, self.access) })
     }
 
     fn describe(&self) -> Vec<(String, String)> {
@@ -119,7 +165,6 @@ pub(crate) struct Maker {
     host: Arc<HostBridge>,
     time: Arc<dyn Time>,
     make: Arc<Make>,
-    events: Arc<dyn EventSink>,
     limits: Limits,
 }
 
@@ -147,7 +192,7 @@ impl Maker {
             ..Limits::default()
         };
         let census = Arc::default();
-        Ok(Maker { census, host, time, make: Arc::new(make), events: Arc::new(()), limits })
+        Ok(Maker { census, host, time, make: Arc::new(make), limits })
     }
 
     pub(crate) fn census(&self) -> &Arc<Census> {
@@ -155,13 +200,14 @@ impl Maker {
     }
 
     /// A function of a card, with a gate of its own: a new epoch. Nobody can reach it yet.
-    pub(crate) fn function(&self, card: Card, at: Bdf) -> Arc<Assignment> {
+    pub(crate) fn function(&self, card: Card, at: Bdf, events: Arc<dyn EventSink>) -> Arc<Assignment> {
         let first = at.function() == 0;
         let layout = if card.sr_iov && first { &self.make.physical } else { &self.make.plain };
         let config = Arc::new(ConfigSpace::new(layout.clone()));
         let gate = Gate::new(at.to_string());
-        let port = Port::new(&gate, config.clone(), self.events.clone());
-        let device = Silicon::new(&self.census, &gate, &self.make);
+        let port = Port::new(&gate, config.clone(), events);
+        let access = if card.block_store { BarAccess::BlockStore } else { BarAccess::Plain };
+        let device = Silicon::new(&self.census, &gate, &self.make, access);
         let function = Function::new(at.to_string(), gate, config, device)
             .behind(self.host.clone(), at)
             .timed_by(self.time.clone());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// What a driver panics with. It is caught by the core, and not worth a line on stderr.
-struct Planned;
+pub(crate) struct Planned;
 
 /// A call that takes longer than this may count as hung: the time for an order may be over already.
 const LATE: Duration = Settings::LEAST;

@@ -53,6 +53,20 @@ pub enum Invariant {
     ComesToRest,
     /// At rest nothing is left over: no function, pass, waiter, descriptor or mapping (law 9).
     NothingLeft,
+    /// A function handle is given out once, and names nothing any more when it is over, for ever (ZP-01, ZIO-I3).
+    DeadHandle,
+    /// A function handle names one device, and whoever reaches anything by it reaches that (law 5).
+    OneDevice,
+    /// Whoever listens was told every handle that a function has had.
+    HandleTold,
+    /// A function is configured while its slot is on, and reserved without a card.
+    Configured,
+    /// Who works on a function gives the claim back, whatever happened (law 9).
+    ClaimReturned,
+    /// What is done to one function ends in the time that the hardware needs (law 4).
+    FunctionInTime,
+    /// Commands, instructions and requests are answered as the function's state says.
+    Answered,
 }
 
 /// One that did not hold.
@@ -111,8 +125,8 @@ pub(crate) struct Known {
     pub(crate) ended: BTreeSet<OperationId>,
     /// Functions whose drivers have ended, since the last card appeared.
     pub(crate) removed: Vec<u8>,
-    /// Functions that were frozen when they were taken away: their registers cannot be reached.
-    pub(crate) frozen: Vec<u8>,
+    /// Functions that were frozen, or being reset, when they were taken away: their registers cannot be reached.
+    pub(crate) shut: Vec<u8>,
     /// A call did not return in time since then.
     pub(crate) hung: bool,
     /// Its client's revocation did not return in time, or panicked, since then.
@@ -242,13 +256,14 @@ impl World {
         });
         if matches!(notice, Notice::Revoking(_) | Notice::Released) {
             let functions = self.bays[slot].plugged();
-            let frozen = functions
+            let shut = functions
                 .iter()
-                .filter(|function| function.assignment.function().handle().admission() == Admission::Frozen)
+                .filter(|function| function.assignment.function().handle().admission() != Admission::Open)
                 .map(|function| function.at.function())
                 .collect();
-            self.ledger.with(|ledger| ledger.slots[slot].frozen = frozen);
+            self.ledger.with(|ledger| ledger.slots[slot].shut = shut);
         }
+        self.tell_platform(slot, &notice);
         self.check_lamp(slot, notice);
         if notice == Notice::Off {
             self.check_let_go(slot);

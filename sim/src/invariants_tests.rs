@@ -2,80 +2,15 @@
 
 use crate::actions;
 use crate::card::Card;
-use crate::faults::{ConsumerFaults, HardwareFaults};
 use crate::invariants::Invariant;
-use crate::machine::{Plugged, at_once};
-use crate::plan::Plan;
-use crate::random::Random;
-use crate::world::{Due, Options, World};
-use gate::ThreadToken;
+use crate::machine::at_once;
+use crate::scene::Scene;
+use crate::world::Due;
 use pci_core::Command;
-use slot::{Cause, Features, Finished, Lamp, Notice, OperationId, Removal, Request, Settings, Told};
-use std::sync::Arc;
+use slot::{Cause, Finished, Lamp, Notice, OperationId, Removal, Request, Told};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A world of one slot in which nothing goes wrong, but that nobody lets go who `ignores`.
-struct Scene {
-    token: ThreadToken,
-    world: Arc<World>,
-}
-
-impl Scene {
-    fn new(drivers: usize, ignores: bool) -> Scene {
-        let mut token = ThreadToken::at_thread_entry();
-        let consumers = ConsumerFaults { ignores: u32::from(ignores) * 1000, ..ConsumerFaults::default() };
-        let plan = Plan {
-            slots: vec![Features::default()],
-            settings: Settings::default(),
-            actions: Vec::new(),
-            hardware: HardwareFaults::default(),
-            consumers,
-            drivers,
-            haste: 0,
-            calm_every: u64::MAX,
-        };
-        let options = Options { seed: 0, slots: 1, out: None, counts_process: false };
-        let world = World::new(&mut token, options, Random::new(7), plan).expect("a machine");
-        Scene { token, world }
-    }
-
-    /// With a card that is on.
-    fn on(drivers: usize, ignores: bool) -> Scene {
-        let mut scene = Scene::new(drivers, ignores);
-        actions::insert(&scene.world, 0);
-        for _ in 0..50 {
-            scene.world.one_thing(&mut scene.token);
-        }
-        assert_eq!(scene.world.ledger.with(|ledger| ledger.plugged), 1, "the card is on");
-        scene.world.check(&mut scene.token);
-        assert!(!scene.world.is_violated(), "{:?}", scene.found());
-        scene
-    }
-
-    fn functions(&self) -> Vec<Plugged> {
-        self.world.bays[0].plugged()
-    }
-
-    fn tell(&self, what: &Told) {
-        self.world.told(0, what);
-    }
-
-    fn check(&mut self) {
-        self.world.check(&mut self.token);
-    }
-
-    fn found(&self) -> Option<Invariant> {
-        self.world.ledger.with(|ledger| ledger.violation.as_ref().map(|violation| violation.invariant))
-    }
-
-    /// Takes everything apart, so that no client is left attached.
-    fn ends_with(mut self, invariant: Invariant) {
-        assert_eq!(self.found(), Some(invariant));
-        self.world.take_down(&mut self.token);
-    }
-}
 
 #[test]
 fn a_world_in_which_nothing_is_wrong_breaks_no_invariant() {
@@ -136,7 +71,7 @@ fn time_with_others_calls_on_top_is_not_held_against_a_slot() {
 #[test]
 fn a_card_in_the_topology_of_a_slot_that_is_off_is_seen() {
     let mut scene = Scene::new(0, false);
-    let card = Card { serial: 0, functions: 1, sr_iov: false };
+    let card = Card { serial: 0, functions: 1, sr_iov: false, block_store: false };
     let functions = scene.world.machine.insert(0, card).expect("room");
     assert!(scene.world.machine.show(&mut scene.token, 0, &functions));
     scene.check();
@@ -170,7 +105,7 @@ fn a_client_that_has_a_function_of_a_slot_that_is_off_is_seen() {
 #[test]
 fn a_function_that_leaves_before_the_one_above_it_is_seen() {
     let mut scene = Scene::new(0, false);
-    let card = Card { serial: 0, functions: 2, sr_iov: false };
+    let card = Card { serial: 0, functions: 2, sr_iov: false, block_store: false };
     let functions = scene.world.machine.insert(0, card).expect("room");
     scene.world.bays[0].physical.with(|physical| physical.plugged.clone_from(&functions));
     for function in &functions {

@@ -23,6 +23,9 @@ mod plan;
 mod random;
 mod reach;
 mod rest;
+mod s390;
+#[cfg(test)]
+mod scene;
 mod trace;
 mod wire;
 mod world;
@@ -32,5 +35,6 @@ pub use invariants::{Invariant, Violation};
 pub use machine::{MOST_SLOTS, MachineError};
 pub use plan::{Action, Plan};
 pub use random::Random;
+pub use s390::{Act, Platform};
 pub use trace::KEPT;
 pub use world::{Options, Outcome, World};

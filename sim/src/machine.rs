@@ -19,6 +19,7 @@ use std::time::Duration;
 use thiserror::Error;
 use topology::fabric::{Fabric, Place, PlugError, PlugId, Port};
 use topology::{Segment, Snapshot, Topology, TopologyError};
+use zpci::{View, Watched};
 
 /// The most slots of a world: each has a device number of the root bus.
 pub const MOST_SLOTS: usize = 30;
@@ -52,6 +53,10 @@ pub(crate) struct Plugged {
     pub(crate) at: Bdf,
     pub(crate) id: PlugId,
     pub(crate) assignment: Arc<Assignment>,
+    /// Who is told what its device does.
+    pub(crate) watched: Arc<Watched>,
+    /// The s390 view of it, if the machine has one.
+    pub(crate) view: Option<Arc<View>>,
 }
 
 /// See the module's head.
@@ -134,9 +139,10 @@ impl Machine {
         let mut plugged = Vec::new();
         for number in 0..card.functions.clamp(1, MOST_FUNCTIONS) {
             let at = function_at(slot, number);
-            let assignment = self.maker.function(card, at);
+            let watched = Watched::new(Arc::new(()));
+            let assignment = self.maker.function(card, at, watched.clone());
             match self.fabric.plug(Place::Below(self.ports[slot], number), assignment.function().clone()) {
-                Ok(id) => plugged.push(Plugged { at, id, assignment }),
+                Ok(id) => plugged.push(Plugged { at, id, assignment, watched, view: None }),
                 Err(error) => {
                     plugged.iter().for_each(|function| self.extract(function));
                     return Err(error);

@@ -27,6 +27,9 @@ struct Arguments {
     /// Slots of each world.
     #[arg(long, default_value_t = 4)]
     slots: usize,
+    /// Without the s390 view, as worlds were before there was one.
+    #[arg(long)]
+    without_zpci: bool,
     /// Prints every line of the trace.
     #[arg(long)]
     trace: bool,
@@ -81,7 +84,8 @@ fn one(seed: u64, arguments: &Arguments) -> Result<Outcome, MachineError> {
         // A reader that has gone away is no reason to stop.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
     });
-    let options = Options { seed, slots: arguments.slots, out, counts_process: true };
+    let (slots, zpci) = (arguments.slots, !arguments.without_zpci);
+    let options = Options { seed, slots, zpci, out, counts_process: true };
     let mut token = ThreadToken::at_thread_entry();
     let world = World::from_seed(&mut token, options)?;
     let outcome = world.run(&mut token, arguments.steps);
@@ -96,7 +100,10 @@ fn show_violation(outcome: &Outcome, arguments: &Arguments) {
         outcome.last.iter().for_each(|line| eprintln!("{line}"));
     }
     let (seed, steps, slots) = (outcome.seed, arguments.steps, arguments.slots);
-    eprintln!("again: cargo run --release -p sim -- --seed {seed} --steps {steps} --slots {slots} --trace");
+    let zpci = if arguments.without_zpci { " --without-zpci" } else { "" };
+    eprintln!(
+        "again: cargo run --release -p sim -- --seed {seed} --steps {steps} --slots {slots}{zpci} --trace"
+    );
 }
 
 fn show(outcomes: &[Outcome], arguments: &Arguments, took: Duration) {
@@ -104,6 +111,7 @@ fn show(outcomes: &[Outcome], arguments: &Arguments, took: Duration) {
     let steps = sum(|outcome| outcome.steps);
     let virtual_s = sum(|outcome| outcome.time.as_secs());
     let (operations, plugged) = (sum(|outcome| outcome.operations), sum(|outcome| outcome.plugged));
+    let handles = sum(|outcome| outcome.handles);
     let hash = outcomes.iter().fold(0_u64, |all, outcome| all.rotate_left(1) ^ outcome.hash);
     if arguments.json {
         let violations: Vec<_> = outcomes
@@ -129,6 +137,7 @@ fn show(outcomes: &[Outcome], arguments: &Arguments, took: Duration) {
                 "virtual_s": virtual_s,
                 "operations": operations,
                 "plugged": plugged,
+                "handles": handles,
                 "hash": format!("{hash:016x}"),
                 "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 "violations": violations,
@@ -137,7 +146,7 @@ fn show(outcomes: &[Outcome], arguments: &Arguments, took: Duration) {
     } else {
         let failed = outcomes.iter().filter(|outcome| outcome.violation.is_some()).count();
         println!(
-            "{} worlds, {steps} steps, {virtual_s} s of virtual time in {:.1} s: {operations} operations, {plugged} times on, trace {hash:016x}, {failed} failed",
+            "{} worlds, {steps} steps, {virtual_s} s of virtual time in {:.1} s: {operations} operations, {plugged} times on, {handles} handles, trace {hash:016x}, {failed} failed",
             outcomes.len(),
             took.as_secs_f64()
         );

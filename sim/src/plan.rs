@@ -5,6 +5,7 @@
 
 use crate::faults::{ConsumerFaults, HardwareFaults};
 use crate::random::Random;
+use crate::s390::{Act, Platform};
 use slot::{Features, Settings};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub enum Action {
     Wire,
     /// A consumer that a slot did not know comes, or one goes.
     Consumer,
+    /// Something at the s390 view of it all.
+    Platform(Act),
 }
 
 impl Action {
@@ -113,6 +116,8 @@ pub struct Plan {
     pub haste: u32,
     /// Steps between two moments at which everything is brought to rest and counted.
     pub calm_every: u64,
+    /// The s390 view of the machine, if it has one.
+    pub platform: Option<Platform>,
 }
 
 impl Plan {
@@ -139,7 +144,17 @@ impl Plan {
             drivers: random.below(4),
             haste: [20, 50, 80, 95][random.below(4)],
             calm_every: [200, 1_000, 5_000][random.below(3)],
+            platform: None,
         }
+    }
+
+    /// The plan of a seed, with the s390 view: all else is as without, as far as it can be.
+    #[must_use]
+    pub fn with_platform(mut self, random: &mut Random) -> Plan {
+        let platform = Platform::from_seed(random);
+        self.actions.extend(platform.acts.iter().map(|(act, weight)| (Action::Platform(*act), *weight)));
+        self.platform = Some(platform);
+        self
     }
 }
 

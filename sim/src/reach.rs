@@ -48,8 +48,13 @@ impl World {
         self.check_operations();
         self.check_picture(token);
         self.check_stale(token);
+        self.check_handles(token);
         if self.steps().is_multiple_of(64) {
             self.check_bounds();
+        }
+        let stray = self.machine.census().stray();
+        if stray > 0 {
+            self.violated(Invariant::OneDevice, None, format!("{stray} blocks reached other devices"));
         }
         let late = self.machine.census().late();
         if late > 0 {
@@ -206,9 +211,9 @@ impl World {
                 && function.device_state() == DeviceState::D0
                 && !self.is_disturbed()
                 && at.is_some_and(|plugged| {
-                    let frozen =
-                        self.ledger.with(|ledger| ledger.slots[slot].frozen.contains(&plugged.at.function()));
-                    !frozen && self.machine.answers(token, plugged.at)
+                    let shut =
+                        self.ledger.with(|ledger| ledger.slots[slot].shut.contains(&plugged.at.function()));
+                    !shut && self.machine.answers(token, plugged.at)
                 });
             if removal == Removal::Orderly && reachable && loud {
                 let detail = format!("{} leaves with {command:?}", function.name());

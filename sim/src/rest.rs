@@ -7,7 +7,7 @@ use crate::wire::MEMORY;
 use crate::world::World;
 use gate::ThreadToken;
 use pci_core::DeviceState;
-use slot::{Lamp, Request, State};
+use slot::{Event, Lamp, Request, State};
 use std::fs;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ impl World {
         self.trace(|| "everybody stops".into());
         self.calm.set(true);
         self.settle(token);
+        self.check_configurations();
         // Nobody clings to anything any more.
         let (holds, stale) = self
             .tenancy
@@ -31,8 +32,13 @@ impl World {
             actions::ask(self, slot, Request::Disable { timeout: Duration::ZERO });
         }
         self.settle(token);
+        self.check_configurations();
         for slot in 0..self.bays.len() {
-            actions::pull_card(self, slot);
+            let pulled = actions::pull_card(self, slot);
+            if !pulled && self.s390.is_some() {
+                // The platform may have told of a card that is not there.
+                self.bays[slot].controller().post(Event::Card(false));
+            }
         }
         self.settle(token);
         for slot in 0..self.bays.len() {
@@ -41,6 +47,9 @@ impl World {
         self.settle(token);
         let stale = self.tenancy.with(|tenancy| std::mem::take(&mut tenancy.stale));
         drop(stale);
+        if let Some(s390) = &self.s390 {
+            s390.forget();
+        }
         if !self.is_violated() {
             self.check_rest(token);
         }
@@ -84,6 +93,7 @@ impl World {
         if shown != self.bays.len() {
             self.violated(Invariant::VisibleLast, None, format!("{shown} functions are in the topology"));
         }
+        self.check_platform_at_rest(token);
         let devices = self.machine.census().live();
         if devices > 0 {
             self.violated(Invariant::NothingLeft, None, format!("{devices} devices are left"));

@@ -2,7 +2,7 @@
 
 use crate::consumer::Guest;
 use crate::world::World;
-use assign::{DmaMapFlags, DmaMapRequest, IrqAction, IrqData, IrqIndex, SetIrqs};
+use assign::{Attached, DmaMapFlags, DmaMapRequest, IrqAction, IrqData, IrqIndex, RequestError, SetIrqs};
 use gate::ThreadToken;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -24,17 +24,19 @@ pub(crate) fn carry_out(world: &World, token: &mut ThreadToken, slot: usize) {
     let done = guest.work(|attached| match what {
         0 => attached.dma_unmap_all(token),
         1 => attached.set_irqs(token, wired(eventfd(0, EventfdFlags::CLOEXEC).ok())),
-        _ => {
-            let flags = DmaMapFlags(DmaMapFlags::READ | DmaMapFlags::WRITE | DmaMapFlags::ACCESS_MMAP);
-            match memory() {
-                Ok(fd) => attached
-                    .dma_map(token, DmaMapRequest { flags, offset: 0, iova, size: PAGE, fd: Some(fd) }),
-                Err(_) => Ok(()),
-            }
-        }
+        _ => map(attached, token, iova),
     });
     if let Some(Err(error)) = done {
         world.trace(|| format!("slot {slot}: the client is refused: {error}"));
+    }
+}
+
+/// Maps a page of memory of its own.
+pub(crate) fn map(attached: &Attached, token: &mut ThreadToken, iova: u64) -> Result<(), RequestError> {
+    let flags = DmaMapFlags(DmaMapFlags::READ | DmaMapFlags::WRITE | DmaMapFlags::ACCESS_MMAP);
+    match memory() {
+        Ok(fd) => attached.dma_map(token, DmaMapRequest { flags, offset: 0, iova, size: PAGE, fd: Some(fd) }),
+        Err(_) => Ok(()),
     }
 }
 

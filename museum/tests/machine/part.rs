@@ -11,10 +11,24 @@ use pci_core::{
     PowerState, ResetKind, ResetStep, VirtualFunction,
 };
 use pci_spec::{ClassCode, config};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// COMMAND, both halves of the first BAR, and the address of MSI.
 pub(crate) type Registers = [u32; 4];
+
+std::thread_local! {
+    /// shuttle runs all threads of a scenario on the thread that checks it.
+    static MARK: Cell<u8> = const { Cell::new(0) };
+}
+
+/// Neither zeros nor all-ones, and none of the last 200.
+fn next_mark() -> u8 {
+    let mark = MARK.get() % 0xfe + 1;
+    MARK.set(mark);
+    mark
+}
 
 /// A device, its registers and its gate; see the module's head. Its lock is never held over a scheduling point.
 pub(crate) struct Part {
@@ -22,6 +36,10 @@ pub(crate) struct Part {
     handle: Handle,
     pub(crate) config: Arc<ConfigSpace>,
     pub(crate) monitor: Monitor,
+    /// What its BARs read as, which tells it from those before and after it.
+    mark: u8,
+    /// How often it was reset, which its BARs tell as well: the second byte of what is read at once.
+    resets: AtomicU8,
     before: Mutex<Option<Registers>>,
     virtuals: Mutex<Vec<Arc<Part>>>,
 }
@@ -30,7 +48,16 @@ impl Part {
     pub(crate) fn new(gate: Gate, config: ConfigSpace) -> Arc<Part> {
         let (handle, config, monitor) = (gate.handle(), Arc::new(config), Monitor::default());
         let (before, virtuals) = (Mutex::default(), Mutex::default());
-        Arc::new(Part { gate, handle, config, monitor, before, virtuals })
+        Arc::new(Part {
+            gate,
+            handle,
+            config,
+            monitor,
+            mark: next_mark(),
+            resets: AtomicU8::new(0),
+            before,
+            virtuals,
+        })
     }
 
     /// Takes no lock.
@@ -73,7 +100,10 @@ impl Part {
 impl Device for Part {
     fn read_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, _offset: u64, data: &mut [u8]) {
         self.reached();
-        data.fill(0x5a);
+        data.fill(self.mark);
+        if let Some(second) = data.get_mut(1) {
+            *second = self.resets.load(Relaxed);
+        }
     }
 
     fn write_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, _offset: u64, _data: &[u8]) {
@@ -82,6 +112,7 @@ impl Device for Part {
 
     fn reset(&self, _quiesced: &Quiesced<'_>, _kind: ResetKind) {
         let _window = self.monitor.granted();
+        self.resets.fetch_add(1, Relaxed);
         self.monitor.access();
     }
 

@@ -12,7 +12,7 @@ use pci_core::{
     BarIndex, BarKind, ConfigSpace, Express, ExtendedCapability, Identity, InterruptPin, Msi, Pm, SrIov,
 };
 use pci_spec::{Bdf, ClassCode, Command};
-use slot::{Controller, Hardware, Lamp, Removal};
+use slot::{Controller, Hardware, Lamp, Notice, Removal, Told, Watch};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use topology::fabric::{Place, PlugId};
@@ -41,6 +41,30 @@ pub(crate) enum Card {
     Virtualized,
 }
 
+/// Somebody for whom there is more to a function than its place in the topology.
+pub(crate) trait Follower: Send + Sync {
+    /// Who is told what happens to the consumer's side of the `nth` function of the next card.
+    fn sink(&self, nth: u8) -> Arc<dyn EventSink>;
+
+    /// The `nth` function of a card was built; nobody has seen it.
+    fn built(&self, nth: u8, function: &Arc<Assignment>);
+
+    /// All functions of the card are in the topology.
+    fn shown(&self, token: &mut ThreadToken);
+
+    /// The functions of the card are gone, and leave the topology.
+    fn leaves(&self, token: &mut ThreadToken);
+
+    /// They have left it.
+    fn left(&self, token: &mut ThreadToken);
+
+    /// A function of the card was given up: it is frozen, for good.
+    fn has_failed(&self) -> bool;
+
+    /// What the slot has told.
+    fn noticed(&self, notice: &Notice);
+}
+
 /// See the module's head. Its lock is never held over a scheduling point.
 pub(crate) struct Bay {
     board: Arc<Board>,
@@ -57,6 +81,7 @@ pub(crate) struct Bay {
     inside: Mutex<Inside>,
     /// Whom the port tells what it sees.
     slot: OnceLock<Weak<Controller>>,
+    follower: OnceLock<Arc<dyn Follower>>,
 }
 
 struct Silent;
@@ -90,8 +115,9 @@ impl Bay {
         let gates =
             Mutex::new((0..functions).map(|nth| Gate::new(Bay::address(port, nth).to_string())).collect());
         let [present, powered, closed] = [(); 3].map(|()| AtomicBool::new(false));
-        let (inside, slot) = (Mutex::default(), OnceLock::new());
-        Arc::new(Bay { board: board.clone(), port, card, gates, present, powered, closed, inside, slot })
+        let (inside, slot, follower) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        let board = board.clone();
+        Arc::new(Bay { board, port, card, gates, present, powered, closed, inside, slot, follower })
     }
 
     /// The slot is shut down: nothing is switched on any more.
@@ -102,6 +128,15 @@ impl Bay {
     /// Whom it tells what it sees from now on.
     pub(crate) fn tells(&self, slot: &Arc<Controller>) {
         let _first = self.slot.set(Arc::downgrade(slot));
+    }
+
+    /// Who follows what is in it from now on.
+    pub(crate) fn is_followed_by(&self, follower: Arc<dyn Follower>) {
+        let _first = self.follower.set(follower);
+    }
+
+    pub(crate) fn follower(&self) -> Option<&dyn Follower> {
+        self.follower.get().map(|follower| &**follower)
     }
 
     fn tell(&self, event: slot::Event) {
@@ -181,8 +216,12 @@ impl Bay {
         let (at, gate) = (Bay::address(self.port, nth), &self.next_gate(nth));
         let part = Part::new(gate.clone(), config(self.card));
         let function = self.board.function(at, &part);
-        let port = assign::Port::new(gate, part.config.clone(), Arc::new(Silent));
+        let sink = self.follower().map_or_else(|| Arc::new(Silent) as _, |follower| follower.sink(nth));
+        let port = assign::Port::new(gate, part.config.clone(), sink);
         let assignment = Assignment::new(function.clone(), port, Limits::default());
+        if let Some(follower) = self.follower() {
+            follower.built(nth, &assignment);
+        }
         self.board.wire.plug(at, part.clone());
         let id = self.board.fabric.plug(Place::Below(self.board.below(self.port), nth), function);
         let id = id.map_err(|error| error.to_string())?;
@@ -211,7 +250,9 @@ impl Bay {
         assert!(!inside.card.is_empty() && self.present.load(Relaxed), "{} is on without a card", self.port);
         for plugged in &inside.card {
             let state = plugged.part.gate.status().state;
-            assert_eq!(state, GateState::Open, "{} of a slot that is on", plugged.at);
+            let failed = self.follower().is_some_and(|follower| follower.has_failed());
+            let reached = state == GateState::Open || failed && state == GateState::Frozen;
+            assert!(reached, "{} of a slot that is on: {state:?}", plugged.at);
         }
     }
 
@@ -278,7 +319,14 @@ impl Hardware for Bay {
                 let _not_shown = self.board.topology.remove(token, plugged.at, ahead());
                 self.bury(plugged);
             }
+            if let Some(follower) = self.follower() {
+                follower.leaves(token);
+                follower.left(token);
+            }
             return Err(why);
+        }
+        if let Some(follower) = self.follower() {
+            follower.shown(token);
         }
         let functions = card.iter().map(|plugged| plugged.assignment.clone()).collect();
         let mut inside = self.inside();
@@ -299,6 +347,9 @@ impl Hardware for Bay {
         self.demand(self.is_in(functions), "another card is taken out than the one that is in");
         self.demand(self.powered.load(Relaxed), "taken out without power");
         let card = std::mem::take(&mut self.inside().card);
+        if let Some(follower) = self.follower() {
+            follower.leaves(token);
+        }
         for plugged in card.iter().rev() {
             self.demand(plugged.assignment.is_gone(), "taken out of the topology before it is gone (law 8)");
             let command = plugged.part.config.command();
@@ -312,6 +363,18 @@ impl Hardware for Bay {
             let shown = self.board.snapshot(token).function(plugged.at).is_some();
             self.demand(!shown, "still in the topology");
             self.bury(plugged);
+        }
+        if let Some(follower) = self.follower() {
+            follower.left(token);
+        }
+    }
+}
+
+impl Watch for Bay {
+    fn notice(&self, slot: &str, what: &Told) {
+        self.board.journal.notice(slot, what);
+        if let (Told::Notice(notice), Some(follower)) = (what, self.follower()) {
+            follower.noticed(notice);
         }
     }
 }

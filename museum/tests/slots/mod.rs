@@ -9,15 +9,15 @@
 )]
 
 mod asked;
-mod bay;
-mod board;
+pub(crate) mod bay;
+pub(crate) mod board;
 mod closing;
-mod crew;
+pub(crate) mod crew;
 mod driver;
 mod everything;
 mod foreign;
-mod holder;
-mod journal;
+pub(crate) mod holder;
+pub(crate) mod journal;
 mod pulled;
 mod recovery;
 mod timers;
@@ -51,7 +51,7 @@ pub(crate) struct House {
 
 impl House {
     /// Both slots have a card in them and are off.
-    fn new(card: Card, driver: Option<OnCall>, features: Features) -> Arc<House> {
+    pub(crate) fn new(card: Card, driver: Option<OnCall>, features: Features) -> Arc<House> {
         let board = Board::new();
         let bays: Vec<_> = (0..2).map(|nth| Bay::new(&board, nth, card)).collect();
         let slots = bays.iter().map(|bay| House::slot(&board, bay, driver, features)).collect();
@@ -74,7 +74,7 @@ impl House {
             drivers,
             time: board.time.clone(),
             crew: board.crew.clone(),
-            watch: board.journal.clone(),
+            watch: bay.clone(),
         };
         let settings = Settings { effect_timeout: HOUR, callback_timeout: HOUR, ..Settings::default() };
         let slot = Controller::new(bay.port().to_string(), features, settings, parts);
@@ -86,7 +86,7 @@ impl House {
     }
 
     /// Both cards are put in, and are up before anything else happens.
-    fn switch_on(&self) {
+    pub(crate) fn switch_on(&self) {
         self.bays.iter().for_each(|bay| bay.insert());
         self.settle();
         for slot in &self.slots {
@@ -94,12 +94,12 @@ impl House {
         }
     }
 
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.board.crew.settle(&self.slots.iter().collect::<Vec<_>>());
     }
 
     /// Switches everything off and looks whether anything is left.
-    fn close_down(&self) {
+    pub(crate) fn close_down(&self) {
         self.settle();
         for (slot, bay) in self.slots.iter().zip(&self.bays) {
             if slot.report().state == State::On {
@@ -128,24 +128,24 @@ impl House {
     }
 
     /// Somebody has the first function of a slot from now on, if there is one that nobody has.
-    fn attach(&self, slot: usize, token: &mut ThreadToken) -> Option<Arc<Holder>> {
+    pub(crate) fn attach(&self, slot: usize, token: &mut ThreadToken) -> Option<Arc<Holder>> {
         self.board.meddle();
         self.seat(slot, token)
     }
 
-    fn seat(&self, slot: usize, token: &mut ThreadToken) -> Option<Arc<Holder>> {
+    pub(crate) fn seat(&self, slot: usize, token: &mut ThreadToken) -> Option<Arc<Holder>> {
         let holder = Holder::attach(self, slot, token)?;
         self.holders().push((slot, holder.clone()));
         Some(holder)
     }
 
     /// Who had the function of a slot when everything began.
-    fn holder(&self, slot: usize) -> Arc<Holder> {
+    pub(crate) fn holder(&self, slot: usize) -> Arc<Holder> {
         let holders = self.holders();
         holders.iter().find(|(nth, _)| *nth == slot).unwrap().1.clone()
     }
 
-    fn on(&self, slot: usize, request: Request, token: &mut ThreadToken) -> Finished {
+    pub(crate) fn on(&self, slot: usize, request: Request, token: &mut ThreadToken) -> Finished {
         let operation = self.slots[slot].ask(request);
         operation.wait(token, ahead()).expect("no deadline fires here")
     }
@@ -204,7 +204,7 @@ fn at_once(house: &Arc<House>, works: &[Work]) {
 }
 
 /// Asks the users first, as long as the settings say.
-const ORDERLY: Request = Request::Disable { timeout: Duration::from_secs(60) };
+pub(crate) const ORDERLY: Request = Request::Disable { timeout: Duration::from_secs(60) };
 
 fn unplug_a(house: &House, token: &mut ThreadToken) {
     linger();

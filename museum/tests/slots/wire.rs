@@ -33,7 +33,9 @@ impl Wire {
     }
 
     pub(crate) fn plug(&self, at: Bdf, part: Arc<Part>) {
-        self.devices().parts.insert(at, part);
+        let before = self.devices().parts.insert(at, part);
+        // Not under the lock either.
+        drop(before);
     }
 
     pub(crate) fn unplug(&self, at: Bdf) {
@@ -49,15 +51,24 @@ impl Wire {
 
     /// Those whose bus is held in reset by the port at `port` from now on, or is no longer.
     fn reset(&self, port: Bdf, asserted: bool) {
+        let seized = if asserted { self.below(port) } else { Vec::new() };
         let mut devices = self.devices();
-        let bus = super::board::bus_of(port);
-        let below = devices.parts.iter().filter(|(at, part)| at.bus() == bus && !part.is_gone());
-        let parts = below.flat_map(|(_, part)| part.virtuals().into_iter().chain([part.clone()])).collect();
-        let held = if asserted { devices.held.insert(port, parts) } else { devices.held.remove(&port) };
-        let seized = if asserted { devices.held[&port].clone() } else { Vec::new() };
+        let held =
+            if asserted { devices.held.insert(port, seized.clone()) } else { devices.held.remove(&port) };
         drop(devices);
         held.into_iter().flatten().for_each(|part| part.monitor.release());
         seized.iter().for_each(|part| part.monitor.seize());
+    }
+
+    /// What is on the bus of a port and not gone. That is looked at outside of the lock: to look is a scheduling point.
+    fn below(&self, port: Bdf) -> Vec<Arc<Part>> {
+        let bus = super::board::bus_of(port);
+        let devices = self.devices();
+        let below = devices.parts.iter().filter(|(at, _)| at.bus() == bus);
+        let below: Vec<_> = below.map(|(_, part)| part.clone()).collect();
+        drop(devices);
+        let there = below.into_iter().filter(|part| !part.is_gone());
+        there.flat_map(|part| part.virtuals().into_iter().chain([part])).collect()
     }
 }
 
