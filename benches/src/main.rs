@@ -14,6 +14,7 @@ mod pin;
 mod stats;
 mod unplug;
 mod wire;
+mod zpci;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum What {
     Fault,
     /// Plugging in and taking out: cycles, and what 65,536 functions cost.
     Unplug,
+    /// The s390 view: a load by handle, and a block store through the I/O region.
+    Zpci,
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         What::Gate => gate_cost::run(cli.rounds),
         What::Fault => fault::run(cli.rounds),
         What::Unplug => unplug::run(cli.rounds),
+        What::Zpci => zpci::run(cli.rounds),
         What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };

@@ -10,12 +10,12 @@ fn stages() -> Vec<Stage> {
         stage("deny", 10, "cargo", &["deny", "--offline", "check", "licenses", "bans", "sources"]),
         stage(
             "clippy",
-            90,
+            120,
             "cargo",
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
         // The README's test command, word for word.
-        stage("test", 420, "cargo", &["test", "--workspace"]),
+        stage("test", 480, "cargo", &["test", "--workspace"]),
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every target of `fuzz/Cargo.toml`.
-pub(crate) const TARGETS: [&str; 4] = ["wire_codec", "session", "config_space", "nvme_commands"];
+pub(crate) const TARGETS: [&str; 5] =
+    ["wire_codec", "session", "config_space", "nvme_commands", "zpci_region"];
 
 /// What `cargo fuzz` would pass: edge counters, comparisons traced, and the cfg that the targets and crates may test for.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

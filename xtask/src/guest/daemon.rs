@@ -176,6 +176,7 @@ fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
             format!("device = {{ model = \"endpoint-test\", memory = \"{MEMORY_BYTES}B\", mapped = true }}\n")
         }
     };
+    // QEMU has no use for the I/O region, and is to take a function that has one.
     format!(
         "[daemon]\n\
          run_dir = {}\n\
@@ -183,7 +184,8 @@ fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
          [[slot]]\n\
          name = \"{SLOT}\"\n\
          address = \"{FUNCTION}\"\n\
-         {device}",
+         {device}\
+         zpci = {{ io_region = true }}\n",
         quoted(run_dir),
     )
 }
