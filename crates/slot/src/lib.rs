@@ -44,7 +44,7 @@ mod effect;
 mod event;
 mod hardware;
 mod operation;
-mod patience;
+pub mod patience;
 pub mod ranks;
 mod settings;
 mod sight;

@@ -34,7 +34,6 @@ mod id;
 mod instruction;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod model;
-mod patience;
 pub mod ranks;
 pub mod region;
 mod resets;

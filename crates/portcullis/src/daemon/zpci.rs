@@ -2,7 +2,7 @@
 //! operations ask of the hardware.
 //!
 //! Concurrency: nothing is locked here. Who switches virtual functions, and who takes a card out, brings their function IDs up to
-//! date afterwards; two at once come to the same end.
+//! date afterwards, and looks again whether they are: so of two at once, the last leaves what is right.
 
 use std::sync::{Arc, Weak};
 
@@ -11,6 +11,7 @@ use ::zpci::{AddError, Event, Fid, Handle, Listener, Uid, User, View, Zdev, Zpci
 use gate::{CloseError, Deadline, ThreadToken};
 use pci_core::Function;
 use pci_spec::Bdf;
+use topology::Node;
 
 use super::machine::Machine;
 use super::place::Place;
@@ -22,6 +23,9 @@ use crate::events::kinds::zpci as kinds;
 pub(super) const MAX_STORE: u16 = 128;
 /// Set in the function ID of a virtual function, so that it is no place's unless somebody configured it so.
 const VIRTUAL: u32 = 1 << 31;
+
+/// How often virtual functions are looked at again that others switch meanwhile; then those others have looked after this.
+const LOOKS: usize = 8;
 
 /// The function ID of a place that has none of its own: its address as a number.
 pub(super) fn fid_of(at: Bdf) -> Fid {
@@ -36,7 +40,21 @@ pub(super) fn follow_virtual_functions(
     at: Bdf,
     token: &mut ThreadToken,
 ) {
-    let there = machine.snapshot(token).virtual_functions(at);
+    let look = |token: &ThreadToken| machine.snapshot(token).virtual_functions(at);
+    let mut there = look(token);
+    for _ in 0..LOOKS {
+        follow(zpci, parent, &there, token);
+        // Somebody else may have switched them since, and have been here before this.
+        let now = look(token);
+        if now.len() == there.len() && now.iter().zip(&there).all(|(now, was)| Arc::ptr_eq(now, was)) {
+            return;
+        }
+        there = now;
+    }
+}
+
+/// As [`follow_virtual_functions`], of what was there at one look.
+fn follow(zpci: &Zpci, parent: &Zdev, there: &[Arc<Node>], token: &mut ThreadToken) {
     let known = |zdev: &Arc<Zdev>| zdev.parent_vfn().is_some_and(|(fid, _)| fid == parent.fid());
     for zdev in zpci.list().iter().filter(|zdev| known(zdev)) {
         let shown = |view: &Arc<View>| there.iter().any(|node| Arc::ptr_eq(&node.function, view.function()));

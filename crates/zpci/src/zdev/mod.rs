@@ -7,7 +7,6 @@ use crate::events::{Availability, ErrorCode, Event, Listeners};
 use crate::handle::Handle;
 use crate::handles::{Handles, Series};
 use crate::id::{Fid, Uid};
-use crate::patience::{is_over, look_until};
 use crate::ranks;
 use crate::state::{Configuration, Work};
 use crate::transition::Transition;
@@ -15,6 +14,7 @@ use crate::view::View;
 use gate::lock::{Condvar, Leaf};
 use gate::waits::Waiting;
 use gate::{Deadline, ThreadToken};
+use slot::patience::{is_over, look_until};
 pub(crate) use standing::{Changed, State};
 use std::sync::{Arc, Weak};
 
