@@ -43,6 +43,12 @@ mod model {
         light();
     }
 
+    /// Both halves where readers pay: as [`light`].
+    #[inline]
+    pub(crate) fn full() {
+        light();
+    }
+
     /// The strategy in use: always fences here.
     pub fn strategy() -> Strategy {
         Strategy::Fences
@@ -54,9 +60,9 @@ mod model {
     }
 }
 #[cfg(any(loom, shuttle, miri))]
-pub(crate) use model::swift;
-#[cfg(any(loom, shuttle, miri))]
 pub use model::{choose, heavy, light, strategy};
+#[cfg(any(loom, shuttle, miri))]
+pub(crate) use model::{full, swift};
 
 #[cfg(not(any(loom, shuttle, miri)))]
 mod native {
@@ -95,6 +101,12 @@ mod native {
             membarrier_or_abort();
             fence(Ordering::SeqCst);
         }
+    }
+
+    /// Both halves where readers pay for the barrier, so that nobody has to interrupt them.
+    #[inline]
+    pub(crate) fn full() {
+        fence(Ordering::SeqCst);
     }
 
     /// The strategy in use; makes the choice (membarrier if the kernel has it) if nobody has.
@@ -137,6 +149,6 @@ mod native {
     }
 }
 #[cfg(not(any(loom, shuttle, miri)))]
-pub(crate) use native::swift;
-#[cfg(not(any(loom, shuttle, miri)))]
 pub use native::{choose, heavy, light, strategy};
+#[cfg(not(any(loom, shuttle, miri)))]
+pub(crate) use native::{full, swift};

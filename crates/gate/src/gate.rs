@@ -106,9 +106,27 @@ impl Gate {
         self.0.freeze(None)
     }
 
-    /// Ends a freeze. False if the gate is not frozen or gone. A closer that is in keeps the gate closed.
+    /// Ends a freeze. False if the gate is not frozen, is [contained](Gate::contain), or gone. A closer that is in keeps the
+    /// gate closed.
     pub fn thaw(&self) -> bool {
         self.0.thaw(None)
+    }
+
+    /// Freezes, for an error that is contained: counted, and ended by nothing but as many calls of [`Gate::release`]. No
+    /// thaw and no reset ends it. Works while a closer is in, and waits for nothing. False if the gate is gone.
+    pub fn contain(&self) -> bool {
+        self.0.contain(None)
+    }
+
+    /// Takes one call of [`Gate::contain`] back. True if it was the last one, which ends the freeze, whoever else had frozen
+    /// the gate; false if the gate is still contained, was not, or is gone. A closer that is in keeps the gate closed.
+    pub fn release(&self) -> bool {
+        self.0.release(None)
+    }
+
+    /// Whether somebody contains the gate. Takes the gate's lock.
+    pub fn is_contained(&self) -> bool {
+        self.0.is_contained(None)
     }
 
     /// Ends the epoch: publishes *gone* at once, wakes every waiter, then waits for what is inside.
@@ -139,6 +157,7 @@ impl Gate {
             core.gone = true;
             core.frozen = false;
             core.frozen_under_owner = false;
+            core.contained = 0;
             core.epoch = core.epoch.next();
             core.since = Stamp::now();
             core.turn = None;
@@ -200,6 +219,7 @@ impl Gate {
             },
             reason: core.owner.as_ref().map(|owner| owner.reason),
             owner: core.owner.as_ref().map(owner),
+            contained: core.contained,
             since: core.since.age(),
             inside: self.0.insiders(&core, true, LongScope::All),
             waiting_accesses: core.waiting,

@@ -98,6 +98,21 @@ impl Handle {
         self.shared.thaw(Some(self.epoch()))
     }
 
+    /// As [`Gate::contain`](crate::Gate::contain), of the device that the handle was made for.
+    pub fn contain(&self) -> bool {
+        self.shared.contain(Some(self.epoch()))
+    }
+
+    /// As [`Gate::release`](crate::Gate::release), of the device that the handle was made for.
+    pub fn release(&self) -> bool {
+        self.shared.release(Some(self.epoch()))
+    }
+
+    /// Whether somebody contains the device that the handle was made for. Takes the gate's lock.
+    pub fn is_contained(&self) -> bool {
+        self.shared.is_contained(Some(self.epoch()))
+    }
+
     /// What the gate admits of the device that the handle was made for. One load; what was done before the gate came to
     /// this is visible after it.
     #[inline]

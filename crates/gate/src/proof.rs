@@ -35,12 +35,13 @@ impl<'t> Quiesced<'t> {
         Closed::park(self.ownership, self.reason)
     }
 
-    /// Reopens the gate even if it was frozen when it was closed. False if it was frozen again meanwhile: it stays so. False
-    /// also if it was retired, whatever has become of the gate since.
+    /// Reopens the gate even if it was frozen when it was closed. False if it was frozen again meanwhile, or is contained: it
+    /// stays so. False also if it was retired, whatever has become of the gate since.
     pub fn thaw(self) -> bool {
         let shared = self.ownership.shared();
         let mut core = shared.core.lock();
-        if core.owner.as_ref().is_some_and(|owner| owner.was_frozen) && !core.frozen_under_owner {
+        let was_frozen = core.owner.as_ref().is_some_and(|owner| owner.was_frozen);
+        if was_frozen && !core.frozen_under_owner && core.contained == 0 {
             core.frozen = false;
         }
         let opens = !core.frozen && !core.gone && core.epoch == self.ownership.epoch();

@@ -9,6 +9,10 @@
 //! not waited for, so a stream of them holds up nobody; and a reader that loses the race with a replacement reads under
 //! the lock, which is held for moments only.
 //!
+//! The heavy barrier interrupts every thread of the process that runs, for some microseconds on a virtual machine. What is
+//! read seldom and replaced often is better off as [`Published::fenced`]: its readers pass a full fence each and its
+//! replacements interrupt nobody.
+//!
 //! # Why this is sound
 //!
 //! * **Names are of this value.** Nodes are used again but live as long as the `Published`, which every `Reading` borrows,
@@ -33,8 +37,9 @@ use std::ops::Deref;
 use std::sync::Arc as StdArc;
 use thiserror::Error;
 
-/// A value that many threads read without waiting, and that is replaced as a whole.
-pub struct Published<T>(StdArc<Inner<T>>);
+/// A value that many threads read without waiting, and that is replaced as a whole. `FENCED` says who pays for the barrier:
+/// readers if it is true, replacements otherwise.
+pub struct Published<T, const FENCED: bool = false>(StdArc<Inner<T>>);
 
 /// Reads were still running at the deadline of a replacement. The new value is in place; the old one is dropped by the
 /// last of these readers.
@@ -107,23 +112,29 @@ impl<T> Node<T> {
 }
 
 impl<T: Send + Sync> Published<T> {
-    /// Publishes the first value.
+    /// Publishes the first value. A read costs about two nanoseconds, a replacement interrupts every running thread.
     pub fn new(value: T) -> Published<T> {
-        let node = Node::holding(value);
-        let current = AtomicPtr::new(StdArc::as_ptr(&node).cast_mut());
-        let nodes = Monitor::new(vec![Entry { node, used: Used::Full }]);
-        Published(StdArc::new(Inner { current, nodes, left: Condition::new() }))
+        Published(Inner::holding(value))
     }
+}
 
-    /// The value as it is now, for as long as the reading lives, whoever replaces it meanwhile. Never waits for anybody;
-    /// about two nanoseconds. May be held inside a pass. Bound to its thread; nobody may sleep in it.
+impl<T: Send + Sync> Published<T, true> {
+    /// Publishes the first value. A read costs about twenty nanoseconds, a replacement interrupts nobody.
+    pub fn fenced(value: T) -> Published<T, true> {
+        Published(Inner::holding(value))
+    }
+}
+
+impl<T: Send + Sync, const FENCED: bool> Published<T, FENCED> {
+    /// The value as it is now, for as long as the reading lives, whoever replaces it meanwhile. Never waits for anybody.
+    /// May be held inside a pass. Bound to its thread; nobody may sleep in it.
     #[inline]
-    pub fn read<'a>(&'a self, token: &'a ThreadToken) -> Reading<'a, T> {
+    pub fn read<'a>(&'a self, token: &'a ThreadToken) -> Reading<'a, T, FENCED> {
         let inner = &*self.0;
         let Some(slot) = token.record().free_slot() else { return inner.read_counted(token) };
         let node = inner.current.load(Ordering::Acquire);
         slot.occupy(node.addr());
-        barrier::light();
+        readers_half::<FENCED>();
         if inner.current.load(Ordering::Acquire) != node {
             return inner.read_again(token, slot);
         }
@@ -141,12 +152,31 @@ impl<T: Send + Sync> Published<T> {
     {
         let _cancellable = cancel::at(token, || cancel::Place::Published(self.0.clone()));
         let old = self.0.publish(value);
-        barrier::heavy();
+        replacers_half::<FENCED>();
         self.0.retrieve(&old, token, deadline)
     }
 }
 
+/// Between the store of a slot and the load of what is current.
+#[inline]
+fn readers_half<const FENCED: bool>() {
+    if FENCED { barrier::full() } else { barrier::light() }
+}
+
+/// Between the store of what is current and the load of the slots. Only readers of the value name its nodes in slots, so
+/// their half is always the one that fits.
+fn replacers_half<const FENCED: bool>() {
+    if FENCED { barrier::full() } else { barrier::heavy() }
+}
+
 impl<T> Inner<T> {
+    fn holding(value: T) -> StdArc<Inner<T>> {
+        let node = Node::holding(value);
+        let current = AtomicPtr::new(StdArc::as_ptr(&node).cast_mut());
+        let nodes = Monitor::new(vec![Entry { node, used: Used::Full }]);
+        StdArc::new(Inner { current, nodes, left: Condition::new() })
+    }
+
     /// Makes `value` current. Gives the node that was.
     fn publish(&self, value: T) -> StdArc<Node<T>> {
         let mut nodes = self.nodes.lock();
@@ -201,7 +231,11 @@ impl<T> Inner<T> {
     /// The current value was replaced while we named it: under the lock it cannot be.
     #[cold]
     #[inline(never)]
-    fn read_again<'a>(&'a self, token: &'a ThreadToken, slot: &'static Slot) -> Reading<'a, T> {
+    fn read_again<'a, const FENCED: bool>(
+        &'a self,
+        token: &'a ThreadToken,
+        slot: &'static Slot,
+    ) -> Reading<'a, T, FENCED> {
         slot.vacate();
         // What we named for a moment may be what somebody waits for.
         self.left_old();
@@ -216,7 +250,7 @@ impl<T> Inner<T> {
     /// All slots of the thread are taken: the reader is counted at the node.
     #[cold]
     #[inline(never)]
-    fn read_counted<'a>(&'a self, token: &'a ThreadToken) -> Reading<'a, T> {
+    fn read_counted<'a, const FENCED: bool>(&'a self, token: &'a ThreadToken) -> Reading<'a, T, FENCED> {
         let nodes = self.nodes.lock();
         // SAFETY: as in `read`.
         let node = unsafe { &*self.current.load(Ordering::Acquire) };
@@ -259,7 +293,7 @@ impl<T: Send + Sync> Rouse for Inner<T> {
 
 /// A value that is being read: it stays as it is until this is dropped.
 #[must_use = "dropping it ends the reading"]
-pub struct Reading<'a, T> {
+pub struct Reading<'a, T, const FENCED: bool = false> {
     inner: &'a Inner<T>,
     node: &'a Node<T>,
     /// Where the node is named; without one the reader is counted.
@@ -268,7 +302,7 @@ pub struct Reading<'a, T> {
     _token: &'a ThreadToken,
 }
 
-impl<T> Deref for Reading<'_, T> {
+impl<T, const FENCED: bool> Deref for Reading<'_, T, FENCED> {
     type Target = T;
 
     #[inline]
@@ -278,7 +312,7 @@ impl<T> Deref for Reading<'_, T> {
     }
 }
 
-impl<T> Drop for Reading<'_, T> {
+impl<T, const FENCED: bool> Drop for Reading<'_, T, FENCED> {
     #[inline]
     fn drop(&mut self) {
         match self.slot {
@@ -287,20 +321,20 @@ impl<T> Drop for Reading<'_, T> {
                 self.node.counted.fetch_sub(1, Ordering::AcqRel);
             }
         }
-        barrier::light();
+        readers_half::<FENCED>();
         if !std::ptr::eq(self.inner.current.load(Ordering::Acquire), self.node) {
             self.inner.left_old();
         }
     }
 }
 
-impl<T: std::fmt::Debug> std::fmt::Debug for Reading<'_, T> {
+impl<T: std::fmt::Debug, const FENCED: bool> std::fmt::Debug for Reading<'_, T, FENCED> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         (**self).fmt(f)
     }
 }
 
-impl<T> std::fmt::Debug for Published<T> {
+impl<T, const FENCED: bool> std::fmt::Debug for Published<T, FENCED> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Published(..)")
     }

@@ -79,6 +79,8 @@ pub(crate) struct Core {
     pub(crate) frozen: bool,
     /// Frozen (again) since the owner closed.
     pub(crate) frozen_under_owner: bool,
+    /// Calls of `contain` that nobody has released. The gate is frozen while there are any.
+    pub(crate) contained: u32,
     pub(crate) owner: Option<Owner>,
     /// Closers that wait for their turn, in order of arrival.
     pub(crate) queue: VecDeque<u64>,
@@ -119,6 +121,7 @@ impl Core {
             gone: false,
             frozen: false,
             frozen_under_owner: false,
+            contained: 0,
             owner: None,
             queue: VecDeque::new(),
             next_ticket: 0,

@@ -120,6 +120,8 @@ pub struct GateStatus {
     pub reason: Option<Reason>,
     /// Who keeps it closed.
     pub owner: Option<GateOwner>,
+    /// How many contain it; see [`crate::Gate::contain`].
+    pub contained: u32,
     /// How long it has been in this state.
     pub since: Duration,
     /// Proof, short and long passes inside.

@@ -8,6 +8,8 @@
 
 #[path = "loom/cancel.rs"]
 mod cancel;
+#[path = "loom/contain.rs"]
+mod contain;
 #[path = "loom/following.rs"]
 mod following;
 #[path = "loom/parked.rs"]

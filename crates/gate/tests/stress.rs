@@ -5,6 +5,7 @@
 //! all of this runs on fences. As plain tests these say little; they run with `cargo test` so that they stay true.
 #![cfg(not(any(loom, shuttle, miri)))]
 #![allow(unsafe_code)] // The device's memory; the gate is what makes its accesses exclusive.
+#![allow(clippy::unwrap_used, reason = "test code; clippy exempts only functions marked as tests")]
 
 use gate::*;
 use std::cell::UnsafeCell;
@@ -168,10 +169,7 @@ fn a_cell_and_its_replacements_are_ordered() {
     });
 }
 
-#[test]
-fn a_published_value_and_its_replacements_are_ordered() {
-    with_fences();
-    let published = Published::new(vec![0_u64; 8]);
+fn replace_beside_readers<const FENCED: bool>(published: &Published<Vec<u64>, FENCED>) {
     let read = |token: &mut ThreadToken| {
         let value = published.read(token);
         assert!(value.iter().all(|word| *word == value[0]));
@@ -181,6 +179,18 @@ fn a_published_value_and_its_replacements_are_ordered() {
         round += 1;
         drop(published.replace(token, vec![round; 8], ahead()).unwrap());
     });
+}
+
+#[test]
+fn a_published_value_and_its_replacements_are_ordered() {
+    with_fences();
+    replace_beside_readers(&Published::new(vec![0_u64; 8]));
+}
+
+#[test]
+fn a_published_value_whose_readers_pay_for_the_barrier_and_its_replacements_are_ordered() {
+    with_fences();
+    replace_beside_readers(&Published::fenced(vec![0_u64; 8]));
 }
 
 /// For `cargo xtask tsan`, to see that the sanitizer is on and reports what nothing orders. The threads wait for each other by a

@@ -16,10 +16,9 @@ fn watched() -> Watched {
     Watched(Device::new())
 }
 
-#[test]
-fn a_value_that_is_read_is_not_given_back() {
-    two_threads(|| {
-        let value = Arc::new(Published::new(watched()));
+fn read_beside_a_replacement<const FENCED: bool>(publish: fn(Watched) -> Published<Watched, FENCED>) {
+    two_threads(move || {
+        let value = Arc::new(publish(watched()));
         let same = value.clone();
         let reader = thread::spawn(move || {
             let token = ThreadToken::at_thread_entry();
@@ -29,6 +28,16 @@ fn a_value_that_is_read_is_not_given_back() {
         drop(value.replace(&mut token, watched(), ahead()).unwrap_or_else(|_| panic!("waits")));
         reader.join().unwrap();
     });
+}
+
+#[test]
+fn a_value_that_is_read_is_not_given_back() {
+    read_beside_a_replacement(Published::new);
+}
+
+#[test]
+fn a_value_whose_readers_pay_for_the_barrier_is_not_given_back_while_it_is_read() {
+    read_beside_a_replacement(Published::fenced);
 }
 
 /// A value that says when it was dropped, by something at which loom can switch: a `Watched` that is read right after the
