@@ -44,6 +44,9 @@ impl Observer for Reporter {
             }
             FunctionEvent::ResetStep(step) => Event::Notice { detail: step.to_string() },
             FunctionEvent::PowerNotChanged { error } => Event::PowerNotChanged { detail: error.to_string() },
+            FunctionEvent::ReadWhileFrozen { reads } => {
+                Event::Notice { detail: format!("{reads} reads while frozen; somebody does not stop") }
+            }
             _ => return,
         };
         self.events.event(function, event);

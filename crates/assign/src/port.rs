@@ -1,9 +1,9 @@
 //! The device model's side of an assignment.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use gate::{Gate, Handle};
-use pci_core::ConfigSpace;
+use gate::{Gate, Handle, ThreadToken};
+use pci_core::{ConfigSpace, ErrorSign, Sentinel};
 
 use crate::budget::Budget;
 use crate::dma::DmaMap;
@@ -19,6 +19,7 @@ pub struct Port {
     dma: DmaMap,
     interrupts: Interrupts,
     events: Arc<dyn EventSink>,
+    sentinel: OnceLock<Arc<dyn Sentinel>>,
 }
 
 impl Port {
@@ -31,6 +32,7 @@ impl Port {
             gate: gate.clone(),
             config,
             events,
+            sentinel: OnceLock::new(),
         })
     }
 
@@ -59,10 +61,29 @@ impl Port {
         self.events.event(self.gate.name(), event);
     }
 
-    /// Freezes the function and tells the operator, once.
+    /// The device has failed, or a thread of it. Passed on to whoever watches for errors, and nothing more: without, nothing
+    /// happens. Allowed in any context: under a pass, under locks, however often.
+    pub fn fault(&self, token: &ThreadToken, sign: ErrorSign) {
+        if let Some(sentinel) = self.sentinel.get() {
+            sentinel.noticed(token, sign);
+        }
+    }
+
+    /// Freezes the function at once, and tells the operator, once. As [`Port::report`].
     pub fn freeze(&self, reason: &'static str) {
         if self.gate.freeze() {
             self.report(Event::Frozen { reason });
         }
+    }
+
+    /// The same for a failure, of which whoever watches for errors is told too.
+    pub fn freeze_for(&self, token: &ThreadToken, reason: &'static str, sign: ErrorSign) {
+        self.freeze(reason);
+        self.fault(token, sign);
+    }
+
+    /// False if somebody watches already.
+    pub(crate) fn watch_errors(&self, sentinel: Arc<dyn Sentinel>) -> bool {
+        self.sentinel.set(sentinel).is_ok()
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use assign::{Attached, Event, Limits};
-use gate::ThreadToken;
+use gate::{Deadline, Reason, ThreadToken};
 use mapping::{Holds, MappingLimits};
 use rustix::io::{pread, pwrite};
 use world::*;
@@ -100,6 +100,23 @@ fn a_frozen_functions_data_is_hidden_and_the_next_consumer_finds_it_again() {
     pwrite(&fresh, &[8], 0x10).unwrap();
     world.assignment.region_read(&mut token, SCRATCH, 0x10, &mut data).unwrap();
     assert_eq!(data, [8]);
+}
+
+#[test]
+fn a_contained_functions_data_stays_hidden_when_it_has_been_reset_eeh_09() {
+    let (world, mut token) = (World::new(), ThreadToken::at_thread_entry());
+    let mut attached = world.attach(&mut token);
+    let file = share(&mut attached, &mut token, SCRATCH).unwrap();
+    pwrite(&file, &[7], 0x10).unwrap();
+    let function = Arc::clone(world.assignment.function());
+    assert!(function.contain());
+    eventually("the data is hidden", || byte(&file, 0x10) == 0xff);
+    let long = Deadline::after(Duration::from_secs(60));
+    let quiesced = function.gate().close(&mut token, Reason::Reset, long).unwrap();
+    assert!(!function.thaw_quiesced(quiesced));
+    assert_eq!(byte(&file, 0x10), 0xff, "whoever resets it does not end that");
+    assert!(function.release());
+    eventually("the data is back", || byte(&file, 0x10) == 7);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use crate::block::{BarAccess, BlockRefused};
 use crate::config::{BarIndex, Change, ConfigSpace, ResetKind};
+use crate::fault::{FaultName, InjectError};
+use crate::preserve::Preserve;
 use gate::{Gate, Pass, Quiesced};
 use mapping::{Area, Memory};
 use pci_spec::Command;
@@ -11,7 +13,8 @@ use std::sync::Arc;
 /// A device model, as its function calls it.
 ///
 /// Calls arrive under a pass, or under a proof that nothing else is inside. No lock of this crate is held over any of
-/// them, so a model may lock what is its own. It never waits in them: what takes time is started under a long pass
+/// them, so a model may lock what is its own. A panic in one of them is caught, and is a sign that the device has failed
+/// ([`ErrorSign::DevicePanicked`](crate::ErrorSign::DevicePanicked)). It never waits in them: what takes time is started under a long pass
 /// ([`Pass::long`]) and finished elsewhere. Calls under a pass arrive from several threads at once.
 pub trait Device: Send + Sync {
     /// Reads `data.len()` bytes at `offset` of a BAR or the ROM.
@@ -26,6 +29,14 @@ pub trait Device: Send + Sync {
     /// How consumers reach the BARs and the ROM. The same as long as the device lives: its function asks once.
     fn bar_access(&self) -> BarAccess {
         BarAccess::Plain
+    }
+
+    /// A write of `data` at `offset` of a BAR did not get in because the function is frozen, and was dropped. Only what says "look
+    /// here" and has no other meaning, such as a doorbell's latest value, may be noted, to be looked at when the function is thawed;
+    /// nothing is done about it now. Called without a pass, from several threads at once, and beside a reset or a restore: no lock,
+    /// no wait.
+    fn missed_write(&self, bar: BarIndex, offset: u64, data: &[u8]) {
+        let _ = (bar, offset, data);
     }
 
     /// Takes `data` at `offset` of a BAR as one block; never called for the ROM. As [`Device::write_bar`] otherwise, which
@@ -48,7 +59,7 @@ pub trait Device: Send + Sync {
     /// reset right after this returns.
     fn reset(&self, quiesced: &Quiesced<'_>, kind: ResetKind);
 
-    /// COMMAND was changed by a write.
+    /// COMMAND was changed by a write, or the function may use the bus again that it was kept off.
     ///
     /// Two writes at once may be told in either order; a model that follows a bit looks at the configuration space.
     fn command_changed(&self, pass: &Pass<'_>, old: Command, new: Command) {
@@ -93,6 +104,32 @@ pub trait Device: Send + Sync {
     fn virtual_function(&self, index: u16, gate: &Gate) -> Option<VirtualFunction> {
         let _ = (index, gate);
         None
+    }
+
+    /// Whether a register that has bytes among these can never be read as all-ones, so that all-ones mean that nobody is there
+    /// to answer (EEH-06). Asked only of a read that gave all-ones.
+    fn never_all_ones(&self, bar: BarIndex, offset: u64, length: usize) -> bool {
+        let _ = (bar, offset, length);
+        false
+    }
+
+    /// How the device's state is saved and restored. `None`: it is lost with every reset.
+    fn preserve(&self) -> Option<&dyn Preserve> {
+        None
+    }
+
+    /// The faults that the device can be made to have.
+    fn faults(&self) -> &'static [FaultName] {
+        &[]
+    }
+
+    /// Makes the device have one of [`Device::faults`]. What follows from it is as if it had come by itself.
+    ///
+    /// # Errors
+    /// [`InjectError`]; nothing happens then.
+    fn inject(&self, pass: &Pass<'_>, fault: &str) -> Result<(), InjectError> {
+        let _ = (pass, fault);
+        Err(InjectError::Unknown { known: self.faults() })
     }
 
     /// Facts for the operator, as name and value.

@@ -3,6 +3,7 @@
 use crate::access::{ConfigStatus, Errno};
 use crate::block::BlockRefused;
 use crate::config::{BarIndex, ResetKind};
+use crate::function::Panicked;
 use gate::{CloseError, Refusal};
 use thiserror::Error;
 
@@ -44,6 +45,9 @@ pub enum AccessError {
     /// A region of the device's own, of a function that is in D3 (VF-17).
     #[error("region {0} cannot be reached: the function is in D3")]
     Asleep(u32),
+    /// The device model panicked over the access. The function was frozen.
+    #[error("the device model has panicked")]
+    DevicePanicked,
     /// The write was stored, and memory is decoded as it says, but what consumers had mapped before may reach the device
     /// still: the accesses inside did not end in time. It is taken away as soon as they have, or with the next write to
     /// configuration space, reset or power change, whichever comes first; the same write again waits for it.
@@ -61,6 +65,13 @@ pub enum AccessError {
     NeededByVirtualFunctions,
 }
 
+impl From<Panicked> for AccessError {
+    #[cold]
+    fn from(_panicked: Panicked) -> AccessError {
+        AccessError::DevicePanicked
+    }
+}
+
 impl AccessError {
     /// The error number that a user of a Linux interface is told (CFG-02).
     #[must_use]
@@ -75,6 +86,7 @@ impl AccessError {
             AccessError::MemoryDisabled(_)
             | AccessError::Asleep(_)
             | AccessError::NotPlain(_)
+            | AccessError::DevicePanicked
             | AccessError::Block(_) => Errno::EIO,
             AccessError::OutOfRange
             | AccessError::Misaligned
@@ -96,12 +108,15 @@ const fn not_closed(cause: &CloseError) -> Errno {
     }
 }
 
-/// Why a function was not reset; it is as it was.
+/// Why a function was not reset; it is as it was, unless its device panicked.
 #[derive(Clone, Debug, Error)]
 pub enum ResetError {
     /// The function does not offer this kind of reset.
     #[error("the function has no {0}")]
     Unsupported(ResetKind),
+    /// The device model panicked over the reset. The function was frozen, and is in no state that anybody knows.
+    #[error("{0} not done: the device model has panicked")]
+    DevicePanicked(ResetKind),
     /// What is in flight did not end by the deadline, others were ahead, or the function is gone.
     #[error("{kind} not done, the function is as it was: {cause}")]
     NotQuiesced {
@@ -119,6 +134,7 @@ impl ResetError {
     pub const fn errno(&self) -> Errno {
         match self {
             ResetError::Unsupported(_) => Errno::ENOTTY,
+            ResetError::DevicePanicked(_) => Errno::EIO,
             ResetError::NotQuiesced { cause, .. } => not_closed(cause),
         }
     }

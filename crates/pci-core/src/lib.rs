@@ -25,12 +25,15 @@ mod device;
 mod dropped;
 pub mod dump;
 mod error;
+mod fault;
 mod function;
 pub mod mechanism;
 mod observe;
 mod power;
 mod power_step;
+mod preserve;
 pub mod ranks;
+pub mod recovery;
 mod reset_step;
 mod time;
 
@@ -38,14 +41,15 @@ pub use access::{ConfigAddress, ConfigStatus, Errno, Presence, Width};
 pub use block::{BarAccess, BlockRefused};
 pub use config::{
     Af, BarIndex, BarKind, BarLayout, BusNumbers, CONFIG_SIZE, Capability, Change, ConfigEffects,
-    ConfigSpace, ConfigSpaceBuilder, Express, ExtendedCapability, Identity, InterruptLayout, Layout,
-    LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, ROUTING_MARKS, ResetKind, RoutingChanges,
-    RoutingMark, Slot, SrIov, SrIovLayout, SrIovState, Vendor,
+    ConfigSpace, ConfigSpaceBuilder, ErrorRecords, Express, ExtendedCapability, Identity, InterruptLayout,
+    Layout, LayoutError, Msi, MsiState, Msix, MsixLayout, MsixState, Pm, PortContainment, ROUTING_MARKS,
+    ResetKind, RootErrors, RoutingChanges, RoutingMark, Slot, SrIov, SrIovLayout, SrIovState, Vendor,
 };
 pub use device::{Device, DeviceRegion, FIRST_DEVICE_REGION, Mappable, VirtualFunction};
 pub use dropped::Dropped;
 pub use error::{AccessError, ResetError};
-pub use function::{Function, Inside, IoState, PENDING_POLLS, Written};
+pub use fault::{FaultName, InjectError};
+pub use function::{Function, Inside, IoState, PENDING_POLLS, READS_WHILE_FROZEN, Written};
 pub use observe::{FunctionEvent, Observer};
 pub use pci_spec::Command;
 pub use pci_spec::capability::msix::Location;
@@ -53,5 +57,7 @@ pub use pci_spec::capability::pm::PowerState;
 pub use pci_spec::config::InterruptPin;
 pub use power::{DeviceState, PowerDelays};
 pub use power_step::{PowerStep, Progress, Stage};
+pub use preserve::{Preserve, PreserveError};
+pub use recovery::{ErrorSign, Sentinel};
 pub use reset_step::ResetStep;
 pub use time::{RealTime, StaysClosed, Time, VirtualTime};

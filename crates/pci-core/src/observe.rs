@@ -46,6 +46,12 @@ pub enum FunctionEvent<'a> {
         /// The driver.
         owner: &'a str,
     },
+    /// Somebody goes on reading a frozen function: so many reads of it were answered with all-ones since it was frozen (EEH-08).
+    /// Told once for each freeze.
+    ReadWhileFrozen {
+        /// Reads.
+        reads: u64,
+    },
     /// The function was frozen.
     Frozen {
         /// Why.

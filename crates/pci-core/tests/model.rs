@@ -182,7 +182,7 @@ fn apply(config: &ConfigSpace, model: &mut Model, op: Op) {
             let [low, high, _, _] = bits.to_le_bytes();
             model.bytes[0x110] |= low & 0xc1;
             model.bytes[0x111] |= high & 0xf1;
-            model.bytes[0x76] |= 1;
+            model.bytes[0x76] |= u8::from(low & 0xc1 != 0 || high & 0xf1 != 0);
         }
     }
 }

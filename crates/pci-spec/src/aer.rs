@@ -10,6 +10,8 @@ pub const ID: u16 = id::AER;
 pub const VERSION: u8 = 2;
 /// Length in an endpoint that logs no TLP prefixes, in bytes.
 pub const ENDPOINT_LENGTH: u16 = 0x2c;
+/// Length with the root registers, in a port that logs no TLP prefixes, in bytes.
+pub const PORT_LENGTH: u16 = 0x38;
 /// Length with the root registers and the TLP prefix log, in bytes.
 pub const FULL_LENGTH: u16 = 0x48;
 
@@ -46,6 +48,8 @@ bitflags::bitflags! {
     /// Errors that lose a transaction; status, mask and severity have the same layout.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct Uncorrectable: u32 {
+        /// Undefined since PCIe 1.1; before, an error of the link's training.
+        const UNDEFINED = 1 << 0;
         /// Data link protocol error.
         const DATA_LINK_PROTOCOL = 1 << 4;
         /// The link went down unexpectedly.
@@ -132,6 +136,60 @@ bitflags::bitflags! {
 /// Bits 4:0 of [`CONTROL`]: bit number in Uncorrectable Error Status of the error that was logged first. Read-only.
 pub const FIRST_ERROR_POINTER_MASK: u32 = 0x1f;
 
+/// The message by which a function reports an error upward. PCIe 6.0 s2.2.8.3 *Error Signaling Messages*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Message {
+    /// ERR_COR.
+    Correctable,
+    /// ERR_NONFATAL.
+    NonFatal,
+    /// ERR_FATAL.
+    Fatal,
+}
+
+bitflags::bitflags! {
+    /// Root Error Command: which messages interrupt.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct RootCommand: u32 {
+        /// Corrected errors.
+        const CORRECTABLE = 1 << 0;
+        /// Non-fatal errors.
+        const NON_FATAL = 1 << 1;
+        /// Fatal errors.
+        const FATAL = 1 << 2;
+    }
+}
+
+bitflags::bitflags! {
+    /// Root Error Status: which messages have arrived. Sticky, write one to clear.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct RootStatus: u32 {
+        /// A corrected error; its source is the lower half of [`ERROR_SOURCE`].
+        const CORRECTABLE = 1 << 0;
+        /// More corrected errors after it, whose sources are not kept.
+        const MULTIPLE_CORRECTABLE = 1 << 1;
+        /// A fatal or non-fatal error; its source is the upper half of [`ERROR_SOURCE`].
+        const UNCORRECTABLE = 1 << 2;
+        /// More of them, whose sources are not kept.
+        const MULTIPLE_UNCORRECTABLE = 1 << 3;
+        /// The first of them was fatal.
+        const FIRST_UNCORRECTABLE_FATAL = 1 << 4;
+        /// A non-fatal error.
+        const NON_FATAL = 1 << 5;
+        /// A fatal error.
+        const FATAL = 1 << 6;
+    }
+}
+
+/// Uncorrectable errors that a port model implements: those of an endpoint, and what only a port notices.
+pub const UNCORRECTABLE_PORT: Uncorrectable = UNCORRECTABLE_ENDPOINT
+    .union(Uncorrectable::SURPRISE_DOWN)
+    .union(Uncorrectable::ACS_VIOLATION)
+    .union(Uncorrectable::MULTICAST_BLOCKED)
+    .union(Uncorrectable::ATOMIC_EGRESS_BLOCKED)
+    .union(Uncorrectable::TLP_PREFIX_BLOCKED)
+    .union(Uncorrectable::POISONED_TLP_EGRESS_BLOCKED);
+
 /// Uncorrectable errors that an endpoint model implements: its masks and severities are writable, all others read 0
 /// in status and mask.
 pub const UNCORRECTABLE_ENDPOINT: Uncorrectable = Uncorrectable::DATA_LINK_PROTOCOL
@@ -149,16 +207,6 @@ pub const UNCORRECTABLE_ENDPOINT: Uncorrectable = Uncorrectable::DATA_LINK_PROTO
 /// Correctable errors of an endpoint: all that are defined.
 pub const CORRECTABLE_ENDPOINT: Correctable = Correctable::all();
 
-/// Bits of [`UNCORRECTABLE_STATUS`] that writing 1 clears in an endpoint.
-pub const UNCORRECTABLE_STATUS_RW1C: u32 = UNCORRECTABLE_ENDPOINT.bits();
-/// Writable bits of [`UNCORRECTABLE_MASK`] in an endpoint.
-pub const UNCORRECTABLE_MASK_RW: u32 = UNCORRECTABLE_ENDPOINT.bits();
-/// Writable bits of [`UNCORRECTABLE_SEVERITY`] in an endpoint.
-pub const UNCORRECTABLE_SEVERITY_RW: u32 = UNCORRECTABLE_ENDPOINT.bits();
-/// Bits of [`CORRECTABLE_STATUS`] that writing 1 clears in an endpoint.
-pub const CORRECTABLE_STATUS_RW1C: u32 = CORRECTABLE_ENDPOINT.bits();
-/// Writable bits of [`CORRECTABLE_MASK`] in an endpoint.
-pub const CORRECTABLE_MASK_RW: u32 = CORRECTABLE_ENDPOINT.bits();
 /// Writable bits of [`CONTROL`] in an endpoint that announces neither ECRC nor multiple headers.
 pub const CONTROL_RW: u32 = 0;
 
@@ -191,14 +239,17 @@ mod tests {
 
     #[test]
     fn status_bits_stand_where_the_specification_puts_them() {
-        assert_eq!(UNCORRECTABLE_STATUS_RW1C, 0x005f_f010);
-        assert_eq!(CORRECTABLE_STATUS_RW1C, 0x0000_f1c1);
+        assert_eq!(UNCORRECTABLE_ENDPOINT.bits(), 0x005f_f010);
+        assert_eq!(CORRECTABLE_ENDPOINT.bits(), 0x0000_f1c1);
+        assert_eq!(UNCORRECTABLE_PORT.bits(), 0x07ff_f030);
+        assert_eq!(RootStatus::all().bits(), 0x7f);
     }
 
     #[test]
     fn the_header_log_ends_where_the_root_registers_begin() {
         assert_eq!(HEADER_LOG + 16, ROOT_ERROR_COMMAND);
         assert_eq!(ENDPOINT_LENGTH, ROOT_ERROR_COMMAND);
+        assert_eq!(TLP_PREFIX_LOG, PORT_LENGTH);
         assert_eq!(TLP_PREFIX_LOG + 16, FULL_LENGTH);
     }
 }

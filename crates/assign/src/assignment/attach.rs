@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gate::{CloseError, Deadline, GateState, ThreadToken};
-use pci_core::{ResetError, ResetKind};
+use pci_core::{ErrorSign, ResetError, ResetKind};
 use pci_spec::Command;
 use thiserror::Error;
 
 use super::Assignment;
-use super::outcome::access_failed;
+use super::outcome::{access_failed, reset_failed};
 use super::share::Answer;
 use crate::dma::Unmapped;
 use crate::error::{Errno, RequestError};
@@ -52,7 +52,7 @@ impl Assignment {
     ///
     /// # Errors
     /// [`AttachError::Busy`]. [`AttachError::Refused`] with EBUSY: the function is frozen and what was in flight has not
-    /// ended; with ENODEV or EIO: it is gone. Nothing has changed.
+    /// ended, or an error of its PE is contained, which no reset ends; with ENODEV or EIO: it is gone. Nothing has changed.
     pub fn attach(self: &Arc<Self>, token: &mut ThreadToken) -> Result<Attached, AttachError> {
         if self.attached.swap(true, Ordering::AcqRel) {
             return Err(AttachError::Busy);
@@ -83,8 +83,13 @@ impl Assignment {
     /// Thaws a frozen function by a reset. What a former client's I/O still holds must be given back before: the kernel
     /// may have pinned its pages, and nobody can tell a reset device from one that still moves data.
     fn recover(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), RequestError> {
+        const CONTAINED: RequestError =
+            RequestError::new(Errno::EBUSY, "its PE is frozen; it can be attached when it has recovered");
         const IN_FLIGHT: RequestError =
             RequestError::new(Errno::EBUSY, "the function is frozen and what was in flight has not ended");
+        if self.function.is_contained() {
+            return Err(CONTAINED);
+        }
         if !self.port.dma().wait_for_orphans(token, deadline) {
             return Err(IN_FLIGHT);
         }
@@ -93,6 +98,7 @@ impl Assignment {
             Err(ResetError::NotQuiesced { cause: CloseError::Gone, .. }) => {
                 return Err(RequestError::new(Errno::ENODEV, "the function is gone"));
             }
+            Err(error @ ResetError::DevicePanicked(_)) => return Err(reset_failed(&error)),
             Err(_) => return Err(IN_FLIGHT),
         }
         self.port.report(Event::Reset { reason: "a client attached to the frozen function" });
@@ -117,7 +123,8 @@ impl Assignment {
         let orphans = match self.port.dma().unmap(token, None, deadline) {
             Ok(unmapped) => {
                 if unmapped.pass_stuck {
-                    self.port.freeze("an access of the device did not end when its client left");
+                    let reason = "an access of the device did not end when its client left";
+                    self.port.freeze_for(token, reason, ErrorSign::DeviceFault(reason));
                 }
                 self.report_orphans(&unmapped);
                 unmapped.orphans.len()

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gate::{Admission, ThreadToken};
-use pci_core::{BarAccess, BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function};
+use pci_core::{BarAccess, BarIndex, DeviceRegion, FIRST_DEVICE_REGION, Function, Sentinel};
 
 pub use attach::{AttachError, Attached};
 pub use map::RegionMapRequest;
@@ -75,6 +75,13 @@ impl Assignment {
         let added = self.added.set(Added { nth, behind });
         self.attached.store(false, Ordering::Release);
         added.map_err(|_| AddRegionError::Taken)
+    }
+
+    /// Has `sentinel` told of every sign that the function or its device has failed. One, and for ever: false if there is
+    /// one already.
+    pub fn watch_errors(&self, sentinel: Arc<dyn Sentinel>) -> bool {
+        let function = self.function.watch_errors(Arc::clone(&sentinel));
+        self.port.watch_errors(sentinel) && function
     }
 
     /// The function.

@@ -19,6 +19,7 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
         }
         AccessError::Block(_) => Err(RequestError::new(Errno::EIO, "the device did not take the block")),
         AccessError::Asleep(_) => Err(RequestError::new(Errno::EIO, "the function is in D3")),
+        AccessError::DevicePanicked => Err(RequestError::new(Errno::EIO, "the device model has panicked")),
         AccessError::OutOfRange | AccessError::NoWindow(_) | AccessError::NoRegion(_) => {
             Err(RequestError::invalid("the access is outside the region"))
         }
@@ -38,6 +39,9 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
 pub(super) fn reset_failed(error: &ResetError) -> RequestError {
     match error {
         ResetError::Unsupported(_) => RequestError::invalid("the function has no such reset"),
+        ResetError::DevicePanicked(_) => {
+            RequestError::new(Errno::EIO, "the device model has panicked over its reset")
+        }
         ResetError::NotQuiesced { cause: CloseError::Gone, .. } => {
             RequestError::new(Errno::ENODEV, "the function is gone")
         }

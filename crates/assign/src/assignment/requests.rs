@@ -1,12 +1,12 @@
 //! What a consumer may ask of a function.
 
-use gate::{Deadline, ThreadToken};
-use pci_core::{AccessError, BarIndex, ConfigEffects, ResetKind};
+use gate::{Deadline, Reason, ThreadToken};
+use pci_core::{AccessError, BarIndex, ConfigEffects, ErrorSign, ResetKind, Width};
 use pci_spec::Command;
 
 use super::Assignment;
 use super::outcome::{access_failed, reset_failed};
-use crate::dma::{DmaMapRequest, Unmapped};
+use crate::dma::{DmaMapRequest, Unmapped, closing};
 use crate::error::{Errno, RequestError};
 use crate::event::Event;
 use crate::interrupts::SetIrqs;
@@ -151,7 +151,7 @@ impl<'a> Requests<'a> {
         self.assignment.require_attached()?;
         let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
         let unmapped = self.assignment.port.dma().unmap(token, Some((iova, size)), deadline)?;
-        self.unmapped(&unmapped, iova, size)
+        self.unmapped(token, &unmapped, (iova, size))
     }
 
     /// Takes away all mappings. With none there it succeeds.
@@ -162,10 +162,11 @@ impl<'a> Requests<'a> {
         self.assignment.require_attached()?;
         let deadline = self.patience.deadline(self.assignment.limits.unmap_timeout);
         let unmapped = self.assignment.port.dma().unmap(token, None, deadline)?;
-        self.unmapped(&unmapped, 0, u64::MAX)
+        self.unmapped(token, &unmapped, (0, u64::MAX))
     }
 
-    /// Resets the function (VF-40). Mappings, eventfds and COMMAND stay as the consumer set them.
+    /// Resets the function (VF-40). Mappings, eventfds and COMMAND stay as the consumer set them. A function whose error is
+    /// contained stays frozen.
     ///
     /// # Errors
     /// EAGAIN: it could not be made quiet in time; nothing was reset. ENODEV: it is gone.
@@ -175,17 +176,42 @@ impl<'a> Requests<'a> {
         let command = function.config().command();
         function.reset(token, ResetKind::DeviceReset, deadline).map_err(|error| reset_failed(&error))?;
         // As vfio, whose reset restores what it saved: the consumer's BARs answer as before.
-        self.assignment.write_command(token, command, deadline)?;
+        match self.assignment.write_command(token, command, deadline) {
+            // Reset as was asked for; when it is let go the consumer finds it as it has set it up.
+            Err(_) if function.is_contained() => self.put_back_command(token, command, deadline)?,
+            written => written?,
+        }
         port.report(Event::Reset { reason: "the consumer asked for it" });
         Ok(())
     }
 
-    fn unmapped(&self, unmapped: &Unmapped, iova: u64, size: u64) -> Result<(), RequestError> {
+    /// Restores COMMAND of a function that admits nobody.
+    fn put_back_command(
+        &self,
+        token: &mut ThreadToken,
+        command: Command,
+        deadline: Deadline,
+    ) -> Result<(), RequestError> {
+        let function = &self.assignment.function;
+        let quiesced =
+            function.gate().close(token, Reason::Reset, deadline).map_err(|error| closing(&error))?;
+        let (register, value) = (pci_spec::config::COMMAND, command.bits().into());
+        let written = function.config_write_quiesced(&quiesced, register, Width::Word, value);
+        written.map(drop).map_err(|status| RequestError::new(status.errno(), "COMMAND was not restored"))
+    }
+
+    fn unmapped(
+        &self,
+        token: &ThreadToken,
+        unmapped: &Unmapped,
+        (iova, size): (u64, u64),
+    ) -> Result<(), RequestError> {
         if unmapped.is_clean() {
             return Ok(());
         }
         // Frozen before anything else: the consumer will reuse the memory whatever we answer.
-        self.assignment.port.freeze("DMA did not end when its memory was unmapped");
+        let reason = "DMA did not end when its memory was unmapped";
+        self.assignment.port.freeze_for(token, reason, ErrorSign::DmaFault { iova });
         let held: usize = unmapped.orphans.iter().map(|(_, _, held)| held).sum();
         let in_flight = held + usize::from(unmapped.pass_stuck);
         self.assignment.port.report(Event::DmaUnmapTimedOut { iova, size, in_flight });

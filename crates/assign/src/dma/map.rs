@@ -259,8 +259,8 @@ impl DmaMap {
         Unmapped { count: removed.len(), orphans, pass_stuck }
     }
 
-    /// Waits until no I/O holds memory that has left the map. False: some still does.
-    pub(crate) fn wait_for_orphans(&self, token: &mut ThreadToken, deadline: Deadline) -> bool {
+    /// Waits until no I/O holds memory that has left the map. False: some still does at the deadline.
+    pub fn wait_for_orphans(&self, token: &mut ThreadToken, deadline: Deadline) -> bool {
         let orphans: Vec<_> = self.control.lock(token).orphans.iter().filter_map(Weak::upgrade).collect();
         self.drain.wait(token, &self.gate, &orphans, deadline)
     }

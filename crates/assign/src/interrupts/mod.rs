@@ -5,6 +5,7 @@
 //! copy under `control`, then published under `close_short`; `control` is not held while the gate closes.
 //! Eventfds are closed after the gate has reopened. INTx level and mask are one atomic word (module `line`).
 
+mod error;
 mod line;
 mod request;
 
@@ -25,6 +26,7 @@ use crate::dma::closing;
 use crate::error::{Errno, RequestError};
 use crate::eventfd::EventFd;
 use crate::ranks;
+use error::ErrorNotifier;
 use line::Line;
 use request::Vectors;
 
@@ -35,6 +37,7 @@ pub struct Interrupts {
     config: Arc<ConfigSpace>,
     counts: Counts,
     line: Line,
+    error: ErrorNotifier,
     wiring: GateCell<Wiring>,
     /// The truth. Rank: 61, interrupt control; also taken under `ShortQuiesced`. Descriptors, which no atomic can keep.
     control: Lock<ranks::InterruptControl, Wiring>,
@@ -61,6 +64,7 @@ impl Interrupts {
             config,
             counts,
             line: Line::default(),
+            error: ErrorNotifier::new(),
             wiring: GateCell::new(gate, Wiring::default()),
             control: Lock::default(),
             mode: AtomicU8::new(mode_code(None)),
@@ -74,7 +78,7 @@ impl Interrupts {
     pub fn signal(&self, pass: &Pass<'_>, vector: u16) {
         let wiring = self.wiring.get(pass);
         let wired = match wiring.mode {
-            Some(IrqMode::Msi | IrqMode::Msix) if self.config.masters_bus() => {
+            Some(IrqMode::Msi | IrqMode::Msix) if self.config.masters_bus() && !self.line.is_held() => {
                 wiring.vectors.get(usize::from(vector)).and_then(Option::as_ref)
             }
             _ => None,
@@ -105,13 +109,52 @@ impl Interrupts {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Holds all interrupts back: from now on nothing is signalled to the consumer's vectors, until [`Interrupts::release`].
+    /// Messages are dropped and counted; the level of INTx is remembered. For an error that is contained.
+    pub fn hold(&self) {
+        self.line.hold();
+    }
+
+    /// Ends that, and signals an INTx level that was asserted meanwhile, unless the function is closed or frozen just now: its
+    /// model sets the level again when it resumes. Waits for nothing, so it may come while its caller has the function closed.
+    /// Messages are not repeated, so this comes before the function may use memory again, without which it has none to send.
+    pub fn release(&self, token: &ThreadToken) {
+        self.line.release();
+        if let Ok(pass) = self.handle.try_enter(token, AccessKind::Interrupt) {
+            self.fire_line(self.wiring.get(&pass));
+        }
+    }
+
+    /// Whether interrupts are held back.
+    pub fn is_held(&self) -> bool {
+        self.line.is_held()
+    }
+
+    /// Tells the consumer of an error of the function (VF-35). Needs no pass: the function is frozen by then. False: it has
+    /// not said how it wants to be told, or is not offered it.
+    pub fn signal_error(&self, token: &ThreadToken) -> bool {
+        self.error.signal(token)
+    }
+
+    /// Has the consumer find an error notifier, if the function is PCI Express (VF-30). Before it can ask: QEMU sets one wherever it
+    /// finds one, and stops the machine when it is signalled.
+    pub fn offer_errors(&self) {
+        if self.config.layout().port_type().is_some() {
+            self.error.offer();
+        }
+    }
+
     /// Asks the consumer to let the function go (VF-35). False: it has not said how it wants to be asked.
     pub fn request_release(&self, pass: &Pass<'_>) -> bool {
         self.wiring.get(pass).request.as_ref().is_some_and(|request| request.signal())
     }
 
     pub(crate) fn info(&self, index: u32) -> Result<IrqInfo, RequestError> {
-        Ok(self.counts.info(IrqIndex::new(index)?))
+        Ok(self.counts().info(IrqIndex::new(index)?))
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts.with_errors(self.error.is_offered())
     }
 
     /// Signals a line that became free to: after an unmask, or when the consumer enables INTx in COMMAND.
@@ -134,12 +177,13 @@ impl Interrupts {
         request: SetIrqs<'_>,
         deadline: Deadline,
     ) -> Result<(), RequestError> {
-        let (index, vectors) = request.validate(&self.counts)?;
+        let (index, vectors) = request.validate(&self.counts())?;
         let mode = match index {
             IrqIndex::Intx => Some(IrqMode::Intx),
             IrqIndex::Msi => Some(IrqMode::Msi),
             IrqIndex::Msix => Some(IrqMode::Msix),
-            IrqIndex::Err | IrqIndex::Req => None,
+            IrqIndex::Err => return self.set_error(token, request, deadline),
+            IrqIndex::Req => None,
         };
         match request.action {
             IrqAction::Mask | IrqAction::Unmask => self.set_mask(token, index, &request, deadline),
@@ -177,6 +221,28 @@ impl Interrupts {
         }
     }
 
+    /// VF-35: as index REQ, but not behind the gate.
+    fn set_error(
+        &self,
+        token: &mut ThreadToken,
+        request: SetIrqs<'_>,
+        deadline: Deadline,
+    ) -> Result<(), RequestError> {
+        if request.action != IrqAction::Trigger {
+            return Err(RequestError::new(Errno::ENOTTY, "only INTx can be masked"));
+        }
+        let wired = match request.data {
+            IrqData::None if request.count == 0 => None,
+            IrqData::None => return self.error.loop_back(token, true),
+            IrqData::Bool(bytes) => {
+                return self.error.loop_back(token, bytes.first().is_some_and(|b| *b != 0));
+            }
+            IrqData::Eventfd(fds) => verify(fds, 1)?.pop().flatten(),
+        };
+        self.error.wire(token, wired, deadline);
+        Ok(())
+    }
+
     /// Takes everything away that the consumer wired. The level, which is the device's, stays.
     ///
     /// # Errors
@@ -185,6 +251,7 @@ impl Interrupts {
     pub(crate) fn clear(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
         let before = std::mem::take(&mut *self.control.lock(token));
         self.line.unmask();
+        self.error.wire(token, None, deadline);
         let published = self.publish(token, deadline);
         if published.is_err() {
             before.vectors.iter().flatten().chain(&before.request).for_each(|wired| wired.sever());

@@ -15,7 +15,8 @@ pub enum IrqIndex {
     Msi = 1,
     /// MSI-X vectors.
     Msix = 2,
-    /// The device's uncorrectable errors. Never offered: QEMU answers it by stopping the machine.
+    /// The device's uncorrectable errors. Not offered unless [`Limits`](crate::Limits) say so: QEMU answers it by stopping the
+    /// machine.
     Err = 3,
     /// A request to let the function go.
     Req = 4,
@@ -199,6 +200,7 @@ pub(crate) struct Counts {
     intx: u32,
     msi: u32,
     msix: u32,
+    error: u32,
 }
 
 impl Counts {
@@ -207,7 +209,13 @@ impl Counts {
             intx: u32::from(layout.intx != InterruptPin::None),
             msi: u32::from(layout.msi_vectors),
             msix: layout.msix.map_or(0, |msix| u32::from(msix.vectors)),
+            error: 0,
         }
+    }
+
+    /// The same, with or without an error notifier.
+    pub(crate) fn with_errors(self, offered: bool) -> Counts {
+        Counts { error: offered.into(), ..self }
     }
 
     /// VF-30. MSI-X without NORESIZE: QEMU then adds vectors one by one instead of tearing all down for each.
@@ -217,7 +225,7 @@ impl Counts {
             IrqIndex::Intx => (Flags::EVENTFD | Flags::MASKABLE | Flags::AUTOMASKED, self.intx),
             IrqIndex::Msi => (Flags::EVENTFD | Flags::NORESIZE, self.msi),
             IrqIndex::Msix => (Flags::EVENTFD, self.msix),
-            IrqIndex::Err => (Flags::EVENTFD | Flags::NORESIZE, 0),
+            IrqIndex::Err => (Flags::EVENTFD | Flags::NORESIZE, self.error),
             IrqIndex::Req => (Flags::EVENTFD | Flags::NORESIZE, 1),
         };
         IrqInfo { flags: IrqInfoFlags(flags), count }

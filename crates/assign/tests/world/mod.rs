@@ -18,8 +18,8 @@ use gate::{AccessKind, Gate, Pass, Quiesced, Refusal, ThreadToken};
 use mapping::{Area, Holds, MappingLimits, Memory};
 use parking_lot::{Condvar, Mutex};
 use pci_core::{
-    BarIndex, BarKind, Command, ConfigSpace, Device, DeviceRegion, Function, Identity, InterruptPin,
-    Location, Mappable, Msi, Msix, Pm, ResetKind,
+    BarIndex, BarKind, Command, ConfigSpace, ConfigSpaceBuilder, Device, DeviceRegion, Express, Function,
+    Identity, InterruptPin, Location, Mappable, Msi, Msix, Pm, ResetKind,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -159,6 +159,10 @@ pub(crate) struct World {
 }
 
 pub(crate) fn config() -> ConfigSpace {
+    builder().build().unwrap()
+}
+
+fn builder() -> ConfigSpaceBuilder {
     let bar = |index| BarIndex::new(index).unwrap();
     let identity = Identity::new(0x1b36, 0x0010, pci_spec::ClassCode::NVME);
     ConfigSpace::builder(identity)
@@ -173,8 +177,6 @@ pub(crate) fn config() -> ConfigSpace {
             table: Location { bar: 2, offset: 0 },
             pba: Location { bar: 2, offset: 0x800 },
         })
-        .build()
-        .unwrap()
 }
 
 impl World {
@@ -190,9 +192,19 @@ impl World {
         World::bounded(Limits::default(), mapping)
     }
 
+    /// With a PCI Express function.
+    pub(crate) fn express(limits: Limits) -> World {
+        let config = builder().capability(Express::default()).build().unwrap();
+        World::of(config, limits, MappingLimits::default())
+    }
+
     fn bounded(limits: Limits, mapping: MappingLimits) -> World {
+        World::of(config(), limits, mapping)
+    }
+
+    fn of(config: ConfigSpace, limits: Limits, mapping: MappingLimits) -> World {
         let gate = Gate::new("test");
-        let config = Arc::new(config());
+        let config = Arc::new(config);
         let events = Arc::new(Recorder::default());
         let port = Port::new(&gate, Arc::clone(&config), events.clone());
         let fake = Arc::new(Fake {

@@ -64,6 +64,8 @@ errnos! {
     ENOSYS = 38;
     /// The other side breaks the protocol.
     EPROTO = 71;
+    /// The device lacks the capability that this needs.
+    EPROTONOSUPPORT = 93;
     /// Not supported.
     EOPNOTSUPP = 95;
     /// The deadline passed.

@@ -10,8 +10,8 @@ use super::encode::Facts;
 use super::error::LayoutError;
 use super::layout::{Register, SrIovLayout};
 use super::sr_iov::SrIov;
-use pci_spec::aer;
-use pci_spec::capability::express::{self, port};
+use pci_spec::aer::{self, Uncorrectable};
+use pci_spec::capability::express::{self, PortType, port};
 use pci_spec::extended::{
     self, acs, ari, ats, cxl_port, dpc, id, l1_substates, ltr, pasid, pri, ptm, resizable_bar, sr_iov,
     virtual_channel,
@@ -23,6 +23,8 @@ use pci_spec::extended::{
 pub enum ExtendedCapability {
     /// Advanced Error Reporting. PCIe 6.0 s7.8.4 *Advanced Error Reporting Extended Capability*.
     Aer,
+    /// Advanced Error Reporting of a port, which notices more; with the root registers if it is a root port.
+    PortAer,
     /// The device's serial number, an EUI-64. PCIe 6.0 s7.9.3 *Device Serial Number Extended Capability*.
     SerialNumber(u64),
     /// Alternative Routing-ID Interpretation. PCIe 6.0 s7.8.8.
@@ -69,7 +71,7 @@ impl ExtendedCapability {
 
     pub(super) fn id(&self) -> u16 {
         match self {
-            ExtendedCapability::Aer => aer::ID,
+            ExtendedCapability::Aer | ExtendedCapability::PortAer => aer::ID,
             ExtendedCapability::SerialNumber(_) => id::DEVICE_SERIAL_NUMBER,
             ExtendedCapability::Ari { .. } => id::ARI,
             ExtendedCapability::SrIov(_) => id::SR_IOV,
@@ -91,6 +93,7 @@ impl ExtendedCapability {
     pub(super) fn shape(&self) -> (u8, u16) {
         match self {
             ExtendedCapability::Aer => (aer::VERSION, aer::ENDPOINT_LENGTH),
+            ExtendedCapability::PortAer => (aer::VERSION, aer::PORT_LENGTH),
             ExtendedCapability::SerialNumber(_) => (1, 12),
             ExtendedCapability::Ari { .. } => (ari::VERSION, ari::LENGTH),
             ExtendedCapability::SrIov(_) => (sr_iov::VERSION, sr_iov::LENGTH),
@@ -116,7 +119,14 @@ impl ExtendedCapability {
         facts: &mut Facts,
     ) -> Result<(), LayoutError> {
         match *self {
-            ExtendedCapability::Aer => encode_aer(draft, at, facts),
+            ExtendedCapability::Aer => encode_aer(draft, at, aer::UNCORRECTABLE_ENDPOINT, facts),
+            ExtendedCapability::PortAer => {
+                encode_aer(draft, at, aer::UNCORRECTABLE_PORT, facts);
+                if facts.traits.port_type == Some(PortType::RootPort) {
+                    encode_root_errors(draft, at, facts);
+                }
+            }
+            ExtendedCapability::Dpc => encode_dpc(draft, at, facts),
             ExtendedCapability::SerialNumber(number) => {
                 for (offset, byte) in (at + extended::HEADER_LENGTH..).zip(number.to_le_bytes()) {
                     draft.put(offset, byte);
@@ -151,12 +161,6 @@ impl ExtendedCapability {
                 draft.put(at + l1_substates::CAPABILITIES, l1_substates::CAPABILITIES_ALL);
                 draft.writable(at + l1_substates::CONTROL_1, l1_substates::CONTROL_1_RW);
                 draft.writable(at + l1_substates::CONTROL_2, l1_substates::CONTROL_2_RW);
-            }
-            ExtendedCapability::Dpc => {
-                draft.put(at + dpc::CAPABILITY, dpc::SOFTWARE_TRIGGER_CAPABLE);
-                draft.writable(at + dpc::CONTROL, dpc::CONTROL_RW);
-                draft.clear(at + dpc::STATUS, dpc::STATUS_RW1C);
-                draft.sticky(at + dpc::STATUS, dpc::STATUS_STICKY);
             }
             ExtendedCapability::Ptm => {
                 draft.put(at + ptm::CAPABILITY, ptm::REQUESTER);
@@ -245,21 +249,20 @@ impl SrIov {
 }
 
 /// Nearly everything here is sticky, so that the record of an error outlives the reset that repairs it.
-fn encode_aer(draft: &mut Draft, at: u16, facts: &mut Facts) {
+fn encode_aer(draft: &mut Draft, at: u16, uncorrectable: Uncorrectable, facts: &mut Facts) {
+    let (uncorrectable, correctable) = (uncorrectable.bits(), aer::CORRECTABLE_ENDPOINT.bits());
     draft.put(at + aer::UNCORRECTABLE_MASK, aer::UNCORRECTABLE_MASK_DEFAULT);
     draft.put(at + aer::UNCORRECTABLE_SEVERITY, aer::UNCORRECTABLE_SEVERITY_DEFAULT);
     draft.put(at + aer::CORRECTABLE_MASK, aer::CORRECTABLE_MASK_DEFAULT);
-    for (offset, mask) in [
-        (aer::UNCORRECTABLE_STATUS, aer::UNCORRECTABLE_STATUS_RW1C),
-        (aer::CORRECTABLE_STATUS, aer::CORRECTABLE_STATUS_RW1C),
-    ] {
+    for (offset, mask) in [(aer::UNCORRECTABLE_STATUS, uncorrectable), (aer::CORRECTABLE_STATUS, correctable)]
+    {
         draft.clear(at + offset, mask);
         draft.sticky(at + offset, mask);
     }
     for (offset, mask) in [
-        (aer::UNCORRECTABLE_MASK, aer::UNCORRECTABLE_MASK_RW),
-        (aer::UNCORRECTABLE_SEVERITY, aer::UNCORRECTABLE_SEVERITY_RW),
-        (aer::CORRECTABLE_MASK, aer::CORRECTABLE_MASK_RW),
+        (aer::UNCORRECTABLE_MASK, uncorrectable),
+        (aer::UNCORRECTABLE_SEVERITY, uncorrectable),
+        (aer::CORRECTABLE_MASK, correctable),
     ] {
         draft.writable(at + offset, mask);
         draft.sticky(at + offset, mask);
@@ -269,4 +272,22 @@ fn encode_aer(draft: &mut Draft, at: u16, facts: &mut Facts) {
         draft.sticky(at + offset, u32::MAX);
     }
     facts.positions.aer = Some(at);
+}
+
+fn encode_root_errors(draft: &mut Draft, at: u16, facts: &mut Facts) {
+    draft.writable(at + aer::ROOT_ERROR_COMMAND, aer::RootCommand::all().bits());
+    draft.clear(at + aer::ROOT_ERROR_STATUS, aer::RootStatus::all().bits());
+    draft.sticky(at + aer::ROOT_ERROR_STATUS, aer::RootStatus::all().bits());
+    draft.sticky(at + aer::ERROR_SOURCE, u32::MAX);
+    facts.positions.root_errors = Some(at);
+}
+
+fn encode_dpc(draft: &mut Draft, at: u16, facts: &mut Facts) {
+    draft.put(at + dpc::CAPABILITY, dpc::SOFTWARE_TRIGGER_CAPABLE);
+    draft.writable(at + dpc::CONTROL, dpc::CONTROL_RW);
+    draft.clear(at + dpc::STATUS, dpc::STATUS_RW1C);
+    draft.sticky(at + dpc::STATUS, dpc::STATUS_STICKY);
+    draft.sticky(at + dpc::ERROR_SOURCE, u16::MAX);
+    draft.register(at + dpc::STATUS, Register::DpcStatus);
+    facts.positions.dpc = Some(at);
 }

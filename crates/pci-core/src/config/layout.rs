@@ -56,6 +56,8 @@ pub(super) enum Register {
     /// Device Control 2 with ARI forwarding.
     DeviceControl2,
     SrIovControl,
+    /// DPC Status and the source of the error: releasing the port brings its link up.
+    DpcStatus,
 }
 
 /// Which header a function has.
@@ -130,6 +132,9 @@ pub(super) struct Positions {
     pub(super) msix_control: Option<u16>,
     pub(super) express: Option<u16>,
     pub(super) aer: Option<u16>,
+    /// AER's with the root registers.
+    pub(super) root_errors: Option<u16>,
+    pub(super) dpc: Option<u16>,
 }
 
 /// Which power states there are, and what survives the way back.

@@ -17,6 +17,7 @@ mod bar;
 mod bridge;
 mod builder;
 mod capability;
+mod containment;
 mod draft;
 mod effects;
 mod encode;
@@ -32,10 +33,12 @@ mod virtual_function;
 mod walk;
 mod write;
 
+pub use aer::{ErrorRecords, RootErrors};
 pub use bar::{BarIndex, BarKind, BarLayout};
 pub use bridge::BusNumbers;
 pub use builder::{ConfigSpaceBuilder, Identity};
 pub use capability::{Af, Capability, Express, Msi, Msix, Pm, Slot, Vendor};
+pub use containment::PortContainment;
 pub use effects::{Change, ConfigEffects, MsiState, MsixState};
 pub use error::LayoutError;
 pub use extended::ExtendedCapability;
@@ -70,6 +73,8 @@ pub struct ConfigSpace {
     values: Box<[AtomicU32]>,
     /// Without power nothing is answered, whatever the values are.
     powered: AtomicBool,
+    /// See [`ConfigSpace::hold_dma`].
+    dma_held: AtomicBool,
     /// The power state that no register tells of: [`power::AS_REGISTER`], or the [`DeviceState`].
     noted: AtomicU8,
     /// See [`ConfigSpace::count_routing_changes`].
@@ -106,6 +111,7 @@ impl ConfigSpace {
             layout,
             values,
             powered: AtomicBool::new(true),
+            dma_held: AtomicBool::new(false),
             noted: AtomicU8::new(power::AS_REGISTER),
             routing_mark: OnceLock::new(),
             physical: OnceLock::new(),
@@ -158,12 +164,27 @@ impl ConfigSpace {
         PowerState::decode(control)
     }
 
-    /// Whether the function may send memory requests, messages among them: COMMAND.BUS_MASTER is set, and it is in D0. In
-    /// the other states only PME is left to it. PCIe 6.0 s5.3.1 *Device Power Management States (D-States) of a Function*.
+    /// Whether the function may send memory requests, messages among them: COMMAND.BUS_MASTER is set, it is in D0, and nobody
+    /// [holds its DMA](ConfigSpace::hold_dma). In the other states only PME is left to it. PCIe 6.0 s5.3.1 *Device Power Management States (D-States) of a Function*.
     #[inline]
     #[must_use]
     pub fn masters_bus(&self) -> bool {
-        self.command().contains(Command::BUS_MASTER) && self.power_state() == PowerState::D0
+        self.command().contains(Command::BUS_MASTER)
+            && self.power_state() == PowerState::D0
+            && !self.dma_held.load(Ordering::Acquire)
+    }
+
+    /// Keeps the function off the bus, whatever COMMAND says and without showing in it, or no longer. For an error that is
+    /// contained, of which registers can be reached again and memory not yet (EEH-14). What the function has started before
+    /// may still end.
+    pub fn hold_dma(&self, held: bool) {
+        self.dma_held.store(held, Ordering::Release);
+    }
+
+    /// Whether the function is kept off the bus.
+    #[must_use]
+    pub fn is_dma_held(&self) -> bool {
+        self.dma_held.load(Ordering::Acquire)
     }
 
     /// How software has set MSI up; off without the capability.

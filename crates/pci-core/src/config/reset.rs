@@ -74,5 +74,6 @@ impl ConfigSpace {
                 self.count_if_routing(rule.register, old, reset(old));
             }
         }
+        self.contain_still();
     }
 }

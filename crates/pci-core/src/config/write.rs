@@ -69,6 +69,7 @@ impl ConfigSpace {
                 let forwards = |dword| dword & routing_bits(Register::DeviceControl2) != 0;
                 effects.ari_forwarding = Change::between(forwards(old), forwards(new));
             }
+            Register::DpcStatus => self.released(old, new),
             Register::SrIovControl => effects.sr_iov = self.sr_iov_change(old, new),
         }
     }

@@ -2,9 +2,11 @@
 
 use super::Function;
 use super::written::Stored;
+use crate::access::Width;
 use gate::{Held, Pass, Quiesced};
 
 pub(super) mod sealed {
+    use crate::access::Width;
     use crate::function::Function;
     use crate::function::written::Stored;
     use gate::ThreadToken;
@@ -13,6 +15,10 @@ pub(super) mod sealed {
     pub trait Proof {
         /// The thread's token, to read what is published.
         fn token(&self) -> &ThreadToken;
+
+        /// Looks at what a register gave. Who has the function to himself asks whether it answers, so all-ones are no sign to
+        /// him: a reset waits for their end.
+        fn look_at(&self, function: &Function, register: u16, width: Width, value: u32);
 
         /// Does what the proof allows of what a write asked for.
         fn settle(&self, function: &Function, stored: &Stored);
@@ -34,9 +40,15 @@ impl sealed::Proof for Pass<'_> {
         Pass::token(self)
     }
 
+    #[inline]
+    fn look_at(&self, function: &Function, register: u16, width: Width, value: u32) {
+        function.look_at_register(Pass::token(self), register, width, value);
+    }
+
     fn settle(&self, function: &Function, stored: &Stored) {
         if let Some(change) = stored.effects.command {
-            function.device.command_changed(self, change.old, change.new);
+            // The write was stored whatever the device makes of it; that it panicked has been noticed.
+            let _told = function.call(self, |device| device.command_changed(self, change.old, change.new));
         }
     }
 }
@@ -46,6 +58,9 @@ impl sealed::Proof for Quiesced<'_> {
     fn token(&self) -> &gate::ThreadToken {
         Quiesced::token(self)
     }
+
+    #[inline]
+    fn look_at(&self, _function: &Function, _register: u16, _width: Width, _value: u32) {}
 
     fn settle(&self, function: &Function, stored: &Stored) {
         function.carry_out(self, stored);

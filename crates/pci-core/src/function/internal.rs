@@ -19,7 +19,9 @@ impl Function {
     /// ([`Width::all_ones`], CFG-03).
     pub fn config_read(&self, held: &impl Inside, register: u16, width: Width) -> Result<u32, ConfigStatus> {
         self.assert_own(held);
-        self.load(held.token(), register, width)
+        let value = self.load(held.token(), register, width)?;
+        held.look_at(self, register, width, value);
+        Ok(value)
     }
 
     /// Writes one register under a pass. What that asks for needs more than a pass, and is done once this one was left: a
@@ -60,7 +62,9 @@ impl Function {
     /// # Errors
     /// As [`Function::config_read`].
     pub fn presence(&self, held: &impl Inside) -> Result<Presence, ConfigStatus> {
-        self.config_read(held, config::VENDOR_ID, Width::Dword).map(Presence::decode)
+        self.assert_own(held);
+        // Asked whether it answers, so that nobody there is an answer and not a sign.
+        self.load(held.token(), config::VENDOR_ID, Width::Dword).map(Presence::decode)
     }
 
     /// The offset of the first capability `id` in the first 256 bytes, walking the list that the hardware shows (CAP-01).

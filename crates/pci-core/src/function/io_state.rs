@@ -38,12 +38,13 @@ impl Function {
     pub fn freeze(&self, why: &str) -> bool {
         let frozen = self.handle.freeze();
         if frozen {
+            self.count_reads_anew();
             self.tell(&FunctionEvent::Frozen { why });
         }
         frozen
     }
 
-    /// Ends a freeze without a reset. False if the function is not frozen, or is gone: that is terminal.
+    /// Ends a freeze without a reset. False if the function is not frozen, is contained, or is gone: that is terminal.
     pub fn thaw(&self) -> bool {
         self.handle.thaw()
     }

@@ -67,8 +67,11 @@ impl Function {
     }
 
     /// Reopens the function even if it was frozen, for who has reset it: what the freeze hid from consumers is brought
-    /// back before. False if it was frozen again meanwhile, or is gone: it stays so.
+    /// back before. False if it was frozen again meanwhile, is contained, or is gone: it stays so.
     pub fn thaw_quiesced(&self, quiesced: Quiesced<'_>) -> bool {
+        if self.is_contained() {
+            return false;
+        }
         self.mappings.reveal(&quiesced);
         quiesced.thaw()
     }

@@ -7,6 +7,7 @@
 //! in which they arrive. Reads take no lock; writes to registers take one of the function's own (`registers`).
 
 mod claims;
+mod errors;
 mod express;
 mod header;
 mod inside;
@@ -17,12 +18,14 @@ mod leaves_with;
 mod mappings;
 mod pending;
 mod power;
+mod preserve;
 mod regions;
 mod registers;
 mod user;
 mod within;
 mod written;
 
+pub use errors::READS_WHILE_FROZEN;
 pub use inside::Inside;
 pub use io_state::IoState;
 pub use pending::PENDING_POLLS;
@@ -36,9 +39,13 @@ use crate::error::{AccessError, ResetError};
 use crate::observe::{FunctionEvent, Observer};
 use crate::ranks;
 use claims::Claims;
+use errors::Errors;
+pub(crate) use errors::Panicked;
 use express::ExpressPlace;
 use gate::lock::Lock;
-use gate::{AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, ThreadToken, Until};
+use gate::{
+    AccessKind, CloseError, Deadline, Gate, Handle, Pass, Quiesced, Reason, Refusal, ThreadToken, Until,
+};
 use leaves_with::LeavesWith;
 use mapping::{MappingLimits, Mappings};
 use registers::{Route, Writes};
@@ -68,6 +75,7 @@ pub struct Function {
     power: power::FunctionPower,
     express: OnceLock<ExpressPlace>,
     claims: Claims,
+    errors: Errors,
     intx_masking_broken: bool,
     /// Of a virtual function.
     leaves_with: Option<LeavesWith>,
@@ -101,6 +109,7 @@ impl Function {
             registers: Lock::new(Writes::default()),
             express: OnceLock::new(),
             claims: Claims::default(),
+            errors: Errors::default(),
             intx_masking_broken: false,
             leaves_with: None,
         }
@@ -170,7 +179,7 @@ impl Function {
         until: impl Until,
     ) -> Result<(), AccessError> {
         let read = self.access_bar(token, bar, (offset, data.len()), until, |pass| {
-            self.device.read_bar(pass, bar, offset, data);
+            self.read_device(pass, bar, offset, data)
         });
         if read.is_err() {
             self.read_was_refused(AccessKind::Bar, data);
@@ -194,11 +203,14 @@ impl Function {
             Err(AccessError::ReadOnly)
         } else {
             self.access_bar(token, bar, (offset, data.len()), until, |pass| {
-                self.device.write_bar(pass, bar, offset, data);
+                self.call(pass, |device| device.write_bar(pass, bar, offset, data))
             })
         };
-        if written.is_err() {
+        if let Err(error) = &written {
             self.write_was_refused(AccessKind::Bar);
+            if matches!(error, AccessError::Refused(Refusal::Frozen)) {
+                self.missed_write(bar, offset, data);
+            }
         }
         written
     }
@@ -231,14 +243,30 @@ impl Function {
         bar: BarIndex,
         (offset, length): (u64, usize),
         until: impl Until,
-        access: impl FnOnce(&Pass<'_>),
+        access: impl FnOnce(&Pass<'_>) -> Result<(), Panicked>,
     ) -> Result<(), AccessError> {
         self.check_inside(bar, offset, length)?;
         let pass = self.handle.enter(token, AccessKind::Bar, until)?;
         // Looked at inside: a reset that was waited for has cleared COMMAND.
         self.check_decoded(bar)?;
         self.check_plain(bar)?;
-        access(&pass);
+        match access(&pass) {
+            Ok(()) => Ok(()),
+            Err(panicked) => Err(panicked.into()),
+        }
+    }
+
+    /// Reads the device, and looks at what it gave.
+    #[inline]
+    fn read_device(
+        &self,
+        pass: &Pass<'_>,
+        bar: BarIndex,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<(), Panicked> {
+        self.call(pass, |device| device.read_bar(pass, bar, offset, data))?;
+        self.look_at_bar(pass, bar, offset, data);
         Ok(())
     }
 
@@ -256,7 +284,9 @@ impl Function {
             .quiesce(token, Reason::Reset, deadline)
             .map_err(|cause| ResetError::NotQuiesced { kind, cause })?;
         // A consumer resets what it was given. The virtual functions are others', and stay set up (RST-19).
-        self.reset_both(&quiesced, kind, ConfigSpace::reset_but_virtual_functions);
+        if !self.reset_both(&quiesced, kind, ConfigSpace::reset_but_virtual_functions) {
+            return Err(ResetError::DevicePanicked(kind));
+        }
         // Whoever froze or removed the function meanwhile has the last word; the reset was done all the same.
         let _reopened = self.thaw_quiesced(quiesced);
         Ok(())
@@ -264,17 +294,25 @@ impl Function {
 
     /// Takes away what consumers have mapped, and resets the device and its configuration space; nothing is saved,
     /// restored or waited for. Virtual functions are off afterwards, so whoever has some has closed and [zapped] them before.
+    /// False if the device panicked over it: then the function is frozen too.
     ///
     /// [zapped]: Function::zap
-    pub fn reset_quiesced(&self, quiesced: &Quiesced<'_>, kind: ResetKind) {
-        self.reset_both(quiesced, kind, ConfigSpace::reset);
+    pub fn reset_quiesced(&self, quiesced: &Quiesced<'_>, kind: ResetKind) -> bool {
+        self.reset_both(quiesced, kind, ConfigSpace::reset)
     }
 
-    fn reset_both(&self, quiesced: &Quiesced<'_>, kind: ResetKind, config: fn(&ConfigSpace, ResetKind)) {
+    /// The registers are reset even if the device panics over its part, so that it no longer masters the bus.
+    fn reset_both(
+        &self,
+        quiesced: &Quiesced<'_>,
+        kind: ResetKind,
+        config: fn(&ConfigSpace, ResetKind),
+    ) -> bool {
         self.zap(quiesced);
-        self.device.reset(quiesced, kind);
+        let done = self.call(quiesced, |device| device.reset(quiesced, kind));
         config(&self.config, kind);
         self.forget_state();
+        done.is_ok()
     }
 
     fn quiesce<'t>(

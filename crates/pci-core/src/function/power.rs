@@ -89,7 +89,8 @@ impl Function {
     pub fn lose_power(&self, quiesced: &Quiesced<'_>) {
         // First: consumers are off it before the device is touched.
         self.note_state(quiesced, DeviceState::D3Cold);
-        self.device.reset(quiesced, ResetKind::PowerCycle);
+        let _lost_whatever_it_says =
+            self.call(quiesced, |device| device.reset(quiesced, ResetKind::PowerCycle));
         self.config.lose_power();
     }
 
@@ -121,7 +122,8 @@ impl Function {
         if self.config.wakes_to_reset(change) {
             self.reset_quiesced(quiesced, ResetKind::PowerUp);
         } else {
-            self.device.power_changed(quiesced, change);
+            // The register has changed; that the device panicked has been noticed.
+            let _told = self.call(quiesced, |device| device.power_changed(quiesced, change));
         }
         Some(change)
     }

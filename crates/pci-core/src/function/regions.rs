@@ -41,17 +41,18 @@ impl Function {
             check_inside(found, offset, data.len())?;
             Ok((nth, self.enter_region(token, region, until)?))
         });
-        match entered {
+        let read = match entered {
             Ok((nth, pass)) => {
-                self.device.read_region(&pass, nth, offset, data);
-                Ok(())
+                let read = self.call(&pass, |device| device.read_region(&pass, nth, offset, data));
+                drop(pass);
+                read.map_err(AccessError::from)
             }
-            Err(error) => {
-                data.fill(0xff);
-                self.dropped.bar_reads.add();
-                Err(error)
-            }
+            Err(error) => Err(error),
+        };
+        if read.is_err() {
+            self.read_was_refused(AccessKind::Bar, data);
         }
+        read
     }
 
     /// Writes a region of the device's own; waits to `until` while the function is blocked.
@@ -74,16 +75,18 @@ impl Function {
             }
             Ok((nth, self.enter_region(token, region, until)?))
         });
-        match entered {
+        let written = match entered {
             Ok((nth, pass)) => {
-                self.device.write_region(&pass, nth, offset, data);
-                Ok(())
+                let written = self.call(&pass, |device| device.write_region(&pass, nth, offset, data));
+                drop(pass);
+                written.map_err(AccessError::from)
             }
-            Err(error) => {
-                self.dropped.bar_writes.add();
-                Err(error)
-            }
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            self.write_was_refused(AccessKind::Bar);
         }
+        written
     }
 
     /// Which of the device's own regions has this number.

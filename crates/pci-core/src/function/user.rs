@@ -29,7 +29,10 @@ impl Function {
         }
         match self.handle.enter(token, AccessKind::Config, until) {
             Ok(pass) => match self.fetch(&pass, offset, data) {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    self.look_at_config(pass.token(), offset, data);
+                    Ok(())
+                }
                 // Filled already, as far as it failed.
                 Err(status) => Err(self.read_refused(&mut [], status.into())),
             },
@@ -85,7 +88,10 @@ impl Function {
         }
         match self.handle.enter(token, AccessKind::Config, until) {
             Ok(pass) => match self.load(pass.token(), register, width) {
-                Ok(value) => Ok(value),
+                Ok(value) => {
+                    self.look_at_register(pass.token(), register, width, value);
+                    Ok(value)
+                }
                 Err(status) => Err(self.read_refused(&mut [], status.into())),
             },
             Err(refusal) => Err(self.read_refused(&mut [], refusal.into())),
@@ -118,6 +124,7 @@ impl Function {
     #[inline(never)]
     fn read_refused(&self, data: &mut [u8], error: AccessError) -> AccessError {
         data.fill(0xff);
+        self.count_read_while_frozen();
         self.dropped.config_reads.add();
         error
     }

@@ -8,6 +8,7 @@ use crate::block::BarAccess;
 use crate::config::BarIndex;
 use crate::error::AccessError;
 use gate::{AccessKind, Pass};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Function {
     /// Loads from a BAR or the ROM, of devices of either kind of [`BarAccess`].
@@ -24,10 +25,13 @@ impl Function {
     ) -> Result<(), AccessError> {
         self.assert_own(pass);
         match self.check_inside(bar, offset, data.len()).and_then(|()| self.check_decoded(bar)) {
-            Ok(()) => {
-                self.device.read_bar(pass, bar, offset, data);
-                Ok(())
-            }
+            Ok(()) => match self.read_device(pass, bar, offset, data) {
+                Ok(()) => Ok(()),
+                Err(panicked) => {
+                    self.read_was_refused(AccessKind::Bar, data);
+                    Err(panicked.into())
+                }
+            },
             Err(error) => {
                 self.read_was_refused(AccessKind::Bar, data);
                 Err(error)
@@ -49,10 +53,13 @@ impl Function {
     ) -> Result<(), AccessError> {
         self.assert_own(pass);
         match self.check_store(bar, offset, data.len()).and_then(|()| self.check_plain(bar)) {
-            Ok(()) => {
-                self.device.write_bar(pass, bar, offset, data);
-                Ok(())
-            }
+            Ok(()) => match self.call(pass, |device| device.write_bar(pass, bar, offset, data)) {
+                Ok(()) => Ok(()),
+                Err(panicked) => {
+                    self.write_was_refused(AccessKind::Bar);
+                    Err(panicked.into())
+                }
+            },
             Err(error) => {
                 self.write_was_refused(AccessKind::Bar);
                 Err(error)
@@ -75,7 +82,7 @@ impl Function {
         self.assert_own(pass);
         let stored = self
             .check_store(bar, offset, data.len())
-            .and_then(|()| Ok(self.device.store_block(pass, bar, offset, data)?));
+            .and_then(|()| Ok(self.call(pass, |device| device.store_block(pass, bar, offset, data))??));
         if stored.is_err() {
             self.write_was_refused(AccessKind::Bar);
         }
@@ -87,6 +94,7 @@ impl Function {
     #[cold]
     pub fn read_was_refused(&self, kind: AccessKind, data: &mut [u8]) {
         data.fill(0xff);
+        self.count_read_while_frozen();
         match kind {
             AccessKind::Config => self.dropped.config_reads.add(),
             _ => self.dropped.bar_reads.add(),
@@ -100,6 +108,13 @@ impl Function {
             AccessKind::Config => self.dropped.config_writes.add(),
             _ => self.dropped.bar_writes.add(),
         }
+    }
+
+    /// Tells the device of a write, within a window, that was dropped because the function is frozen.
+    #[cold]
+    pub(super) fn missed_write(&self, bar: BarIndex, offset: u64, data: &[u8]) {
+        // Nobody is there to be told of a panic: whoever wrote has nothing to do with it.
+        let _panicked = catch_unwind(AssertUnwindSafe(|| self.device.missed_write(bar, offset, data)));
     }
 
     /// Whether `length` bytes from `offset` lie within a window of the function.

@@ -16,7 +16,12 @@ pub fn availability_of(notice: &Notice) -> Option<Availability> {
         // Who has let go gave the function back: nothing was taken away.
         Notice::Revoking(Cause::Released) => None,
         Notice::Revoking(
-            Cause::Deadline | Cause::Forced | Cause::CardLost | Cause::LinkLost | Cause::Replaced,
+            Cause::Deadline
+            | Cause::Forced
+            | Cause::CardLost
+            | Cause::LinkLost
+            | Cause::Replaced
+            | Cause::Failed,
         ) => Some(Availability::Deconfigured),
         Notice::Asked(_)
         | Notice::ButtonPressed { .. }
