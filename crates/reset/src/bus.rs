@@ -200,7 +200,7 @@ pub(crate) fn same(now: &[Arc<Node>], then: &[Arc<Node>]) -> bool {
 
 /// The functions right below a bridge that answer by themselves: virtual ones are there only once their physical
 /// function is restored.
-fn children(snapshot: &Snapshot, node: &Node) -> Vec<Bdf> {
+pub(crate) fn children(snapshot: &Snapshot, node: &Node) -> Vec<Bdf> {
     let NodeKind::Bridge { secondary, .. } = node.kind else { return Vec::new() };
     let on_bus = snapshot.bus(node.address.segment(), secondary);
     on_bus

@@ -3,6 +3,7 @@
 use crate::act::MethodError;
 use gate::CloseError;
 use pci_core::Errno;
+use pci_spec::Bdf;
 use power::PowerError;
 use thiserror::Error;
 
@@ -45,6 +46,12 @@ pub enum Error {
     /// The function was removed during the reset.
     #[error("the function was removed during the reset")]
     Removed,
+    /// A function did not answer after the reset, or another one answered in its place (RST-10).
+    #[error("{0} did not come back after the reset")]
+    NotBack(Bdf),
+    /// The deadline passed before the reset was through. What was reset is not restored.
+    #[error("the reset was not through at its deadline")]
+    Late,
     /// A method failed in a way that ends the reset; the state was restored.
     #[error("the reset failed: {0}")]
     Failed(Errno),
@@ -62,10 +69,10 @@ impl Error {
     pub const fn errno(&self) -> Errno {
         match self {
             Error::NotThere => Errno::ENODEV,
-            Error::NoMethod | Error::NotResettable | Error::Removed => Errno::ENOTTY,
+            Error::NoMethod | Error::NotResettable | Error::Removed | Error::NotBack(_) => Errno::ENOTTY,
             Error::Busy { .. } | Error::Changed => Errno::EAGAIN,
             Error::NotClosed { cause: CloseError::Gone, .. } => Errno::ENODEV,
-            Error::NotClosed { .. } => Errno::ETIMEDOUT,
+            Error::NotClosed { .. } | Error::Late => Errno::ETIMEDOUT,
             Error::NoPower(error) => error.errno(),
             Error::Failed(errno) => *errno,
             Error::NotPermitted => Errno::EPERM,

@@ -53,13 +53,7 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads them; `None` while the function does not answer.
     pub(crate) fn read(reader: &mut dyn Reader, at: Bdf) -> Option<Facts> {
-        let identity = match Presence::decode(reader.read_dword(at, config::VENDOR_ID)) {
-            Presence::Present { vendor, device } => (vendor, device),
-            Presence::NotReady => return None,
-            // A virtual function has no identifiers of its own.
-            Presence::Absent if reader.read_word(at, config::COMMAND) == u16::MAX => return None,
-            Presence::Absent => (u16::MAX, u16::MAX),
-        };
+        let identity = Facts::identity(reader, at)?;
         let header = reader.read_byte(at, config::HEADER_TYPE);
         let status = Status::from_bits_retain(reader.read_word(at, config::STATUS));
         let standard = standard_list(reader, at);
@@ -73,6 +67,17 @@ impl Facts {
         };
         facts.read_capabilities(reader, at);
         Some(facts)
+    }
+
+    /// Vendor and device ID; all-ones for a virtual function, and `None` while it does not answer.
+    pub(crate) fn identity(reader: &mut dyn Reader, at: Bdf) -> Option<(u16, u16)> {
+        match Presence::decode(reader.read_dword(at, config::VENDOR_ID)) {
+            Presence::Present { vendor, device } => Some((vendor, device)),
+            Presence::NotReady => None,
+            // A virtual function has no identifiers of its own.
+            Presence::Absent if reader.read_word(at, config::COMMAND) == u16::MAX => None,
+            Presence::Absent => Some((u16::MAX, u16::MAX)),
+        }
     }
 
     fn read_capabilities(&mut self, reader: &mut dyn Reader, at: Bdf) {

@@ -43,11 +43,6 @@ pub(crate) trait Hold: Reader {
         self.write(at, register, Width::Word, u32::from(value));
     }
 
-    /// Writes 4 bytes.
-    fn write_dword(&mut self, at: Bdf, register: u16, value: u32) {
-        self.write(at, register, Width::Dword, value);
-    }
-
     /// Lets time pass while everybody is kept out; ends at once when the function at `at` is removed (law 4). The
     /// removal of another one that is held ends nothing.
     ///

@@ -14,6 +14,8 @@
 //! * [`Method`] and [`Methods`]: the ways to reset a function, which are used, and in which order (`reset_method`).
 //! * [`Resets`]: resets of one function ([`Resets::reset_function`]), of everything below a bridge
 //!   ([`Resets::reset_bus`]), and of everything that a consumer owns on a bus ([`Resets::hot_reset`]).
+//! * [`Custody`]: the same, step by step, for a caller that has closed the functions and goes on with them afterwards: a
+//!   recovery ([`Resets::reset_bus_closed`]).
 //! * [`SavedState`]: what is kept of a function's configuration space over a reset; [`Preserved`] keeps it over D3.
 //! * [`Quirks`], [`Procedures`]: what is to be known of a device, and what the embedder brings.
 //!
@@ -35,6 +37,8 @@
 
 mod act;
 mod bus;
+mod closed;
+mod custody;
 mod error;
 mod facts;
 mod hold;
@@ -50,6 +54,8 @@ mod procedures;
 mod quirks;
 pub mod ranks;
 mod ready;
+mod recorded;
+mod release;
 mod resets;
 mod saved;
 mod secondary;
@@ -60,6 +66,8 @@ mod state;
 mod subtree;
 
 pub use bus::{Through, check_request};
+pub use closed::{BusReset, NotBack};
+pub use custody::{Custody, Kept};
 pub use error::Error;
 pub use method::{METHOD_COUNT, Method};
 pub use methods::{ListError, ListWarning, MethodList, Methods};
@@ -69,3 +77,4 @@ pub use procedures::{Procedure, Procedures};
 pub use quirks::{Quirks, SpecialFlr};
 pub use resets::{Done, Probed, Resets};
 pub use saved::{BlobError, SavedState};
+pub use secondary::BusTimes;

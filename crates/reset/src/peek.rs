@@ -1,4 +1,4 @@
-//! Reading what a function has while everybody else goes on.
+//! Looking at a function while everybody else goes on.
 
 use crate::hold::Reader;
 use crate::shut::Patience;
@@ -30,6 +30,11 @@ impl<'p> Peek<'p> {
             Patience::Until(deadline) => handle.enter(token, AccessKind::Config, deadline)?,
         };
         Ok(Peek { node, pass })
+    }
+
+    /// Writes a register that asks nothing of the device; lost if it cannot be written.
+    pub(crate) fn write(&mut self, register: u16, width: Width, value: u32) {
+        let _written = self.node.function.config_write(&self.pass, register, width, value);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The series of waits and its numbers are those of power changes ([`power::ready`]); here is only who looks.
 
 use crate::facts::Facts;
-use crate::hold::Hold;
+use crate::hold::{Hold, Reader};
 use crate::link::Link;
 use gate::Gone;
 use pci_core::{PENDING_POLLS, Presence, Progress, ResetStep};
@@ -24,11 +24,11 @@ pub(crate) fn wait_ready(hold: &mut dyn Hold, at: Bdf, after: &'static str) -> R
 /// Whether the function answers: its Vendor ID is readable and not "try again", or, where that reads all-ones as in a
 /// virtual function, its COMMAND is not (PWR-09, CFG-16). While "try again" is answered no other register is touched:
 /// a root complex may hold such a request until the function is ready.
-pub(crate) fn answers(hold: &mut dyn Hold, at: Bdf) -> bool {
-    match Presence::decode(hold.read_dword(at, config::VENDOR_ID)) {
+pub(crate) fn answers(reader: &mut dyn Reader, at: Bdf) -> bool {
+    match Presence::decode(reader.read_dword(at, config::VENDOR_ID)) {
         Presence::NotReady => false,
         Presence::Present { .. } => true,
-        Presence::Absent => hold.read_word(at, config::COMMAND) != u16::MAX,
+        Presence::Absent => reader.read_word(at, config::COMMAND) != u16::MAX,
     }
 }
 

@@ -255,7 +255,12 @@ impl Resets {
 
     /// Looked at with the function closed, so that none comes any more: those that are not held would be switched off
     /// under their consumers.
-    fn same_virtuals(&self, token: &ThreadToken, at: Bdf, held: &[Arc<Node>]) -> Result<(), Error> {
+    pub(crate) fn same_virtuals(
+        &self,
+        token: &ThreadToken,
+        at: Bdf,
+        held: &[Arc<Node>],
+    ) -> Result<(), Error> {
         let topology = self.topology.as_ref();
         let changed =
             topology.is_some_and(|topology| !same(&topology.snapshot(token).virtual_functions(at), held));
@@ -335,7 +340,7 @@ impl Resets {
         Ok(policy)
     }
 
-    fn surroundings(
+    pub(crate) fn surroundings(
         &self,
         token: &mut ThreadToken,
         snapshot: &Snapshot,
@@ -410,7 +415,12 @@ pub(crate) fn learn(policy: &Policy, reader: &mut dyn Reader, at: Bdf) {
     }
 }
 
-fn subject(at: Bdf, policy: &Policy, quirks: fn(u16, u16) -> Quirks, around: Surroundings) -> Subject<'_> {
+pub(crate) fn subject(
+    at: Bdf,
+    policy: &Policy,
+    quirks: fn(u16, u16) -> Quirks,
+    around: Surroundings,
+) -> Subject<'_> {
     Subject { at, facts: policy.facts.get(), quirks: policy.quirks(quirks), around }
 }
 
@@ -419,7 +429,7 @@ impl Subject<'_> {
         probe(method, self.facts, self.quirks, self.around)
     }
 
-    fn list(&self, policy: &Policy) -> MethodList {
+    pub(crate) fn list(&self, policy: &Policy) -> MethodList {
         policy.methods.list(|method| self.probe(method).is_ok())
     }
 }

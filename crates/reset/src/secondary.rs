@@ -17,6 +17,16 @@ use std::time::Duration;
 const ASSERTED: Duration = delay::SECONDARY_BUS_RESET_ASSERTED.saturating_mul(2);
 const ASSERT: u16 = BridgeControl::SECONDARY_BUS_RESET.bits();
 
+/// How long the reset of a bus is held, and how long all that is on it is left alone before it is looked at; beside what
+/// the specification asks for, of which nothing is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BusTimes {
+    /// How long it stays asserted, 2 ms at least.
+    pub hold: Duration,
+    /// How long nothing is looked at afterwards.
+    pub settle: Duration,
+}
+
 /// A bus to reset: the bridge above it and the functions right on it.
 #[derive(Clone, Copy)]
 pub(crate) struct Secondary<'a> {
@@ -25,6 +35,7 @@ pub(crate) struct Secondary<'a> {
     pub(crate) children: &'a [Bdf],
     /// What messages call it.
     pub(crate) after: &'static str,
+    pub(crate) times: BusTimes,
 }
 
 impl Secondary<'_> {
@@ -34,12 +45,28 @@ impl Secondary<'_> {
     /// # Errors
     /// [`NotReady`]: the link did not come up or a function did not answer in time; or the bridge was removed.
     pub(crate) fn reset(&self, hold: &mut dyn Hold) -> Result<(), NotReady> {
+        self.reset_and(hold, |_| {})
+    }
+
+    /// As [`Secondary::reset`], with something done while the reset is asserted.
+    ///
+    /// # Errors
+    /// As [`Secondary::reset`].
+    pub(crate) fn reset_and(
+        &self,
+        hold: &mut dyn Hold,
+        during: impl FnOnce(&mut dyn Hold),
+    ) -> Result<(), NotReady> {
         let control = hold.read_word(self.bridge, BRIDGE_CONTROL);
         hold.write_word(self.bridge, BRIDGE_CONTROL, control | ASSERT);
-        let asserted = hold.pass(self.bridge, ASSERTED);
+        during(hold);
+        let asserted = hold.pass(self.bridge, self.times.hold.max(ASSERTED));
         // On every exit: a bus that stays in reset is lost to everybody on it. To a removed bridge this goes nowhere.
         hold.write_word(self.bridge, BRIDGE_CONTROL, control & !ASSERT);
         asserted?;
+        if !self.times.settle.is_zero() {
+            hold.pass(self.bridge, self.times.settle)?;
+        }
         self.wait(hold)
     }
 
@@ -49,13 +76,25 @@ impl Secondary<'_> {
     /// # Errors
     /// As [`Secondary::reset`].
     pub(crate) fn reset_slot(&self, hold: &mut dyn Hold) -> Result<(), NotReady> {
-        let Some(express) = self.facts.express() else { return self.reset(hold) };
+        self.reset_slot_and(hold, |_| {})
+    }
+
+    /// As [`Secondary::reset_slot`], with something done while the reset is asserted.
+    ///
+    /// # Errors
+    /// As [`Secondary::reset`].
+    pub(crate) fn reset_slot_and(
+        &self,
+        hold: &mut dyn Hold,
+        during: impl FnOnce(&mut dyn Hold),
+    ) -> Result<(), NotReady> {
+        let Some(express) = self.facts.express() else { return self.reset_and(hold, during) };
         let told = SlotControl::PRESENCE_ENABLE | SlotControl::LINK_STATE_ENABLE;
         let noted = SlotStatus::PRESENCE_CHANGED | SlotStatus::LINK_STATE_CHANGED;
         let control = express + express::SLOT_CONTROL;
         let before = hold.read_word(self.bridge, control);
         hold.write_word(self.bridge, control, before & !told.bits());
-        let reset = self.reset(hold);
+        let reset = self.reset_and(hold, during);
         hold.write_word(self.bridge, express + express::SLOT_STATUS, noted.bits());
         hold.write_word(self.bridge, control, before);
         reset

@@ -11,7 +11,7 @@ use crate::probe::{CxlPort, Surroundings, probe};
 use crate::quirks::Quirks;
 use crate::ready::wait_ready;
 use crate::saved::SavedState;
-use crate::secondary::Secondary;
+use crate::secondary::{BusTimes, Secondary};
 use gate::Gone;
 use pci_core::{DeviceState, Errno, PowerState, ResetStep};
 use pci_spec::capability::pm;
@@ -39,14 +39,27 @@ pub(crate) struct Subject<'a> {
 /// # Errors
 /// [`Gone`]: the function was removed.
 pub(crate) fn prepare(hold: &mut dyn Hold, at: Bdf, facts: Option<&Facts>) -> Result<SavedState, Gone> {
+    let saved = keep(hold, at, facts)?;
+    if !saved.is_empty() {
+        quiet(hold, at);
+    }
+    Ok(saved)
+}
+
+/// Tells whoever drives the function, wakes it, and saves its state.
+///
+/// # Errors
+/// [`Gone`]: the function was removed.
+pub(crate) fn keep(hold: &mut dyn Hold, at: Bdf, facts: Option<&Facts>) -> Result<SavedState, Gone> {
     hold.tell(at, ResetStep::Prepare);
     let Some(facts) = facts else { return Ok(SavedState::default()) };
     wake(hold, at, facts)?;
-    let saved = SavedState::save(hold, at, facts);
-    if !saved.is_empty() {
-        hold.write_word(at, config::COMMAND, Command::INTERRUPT_DISABLE.bits());
-    }
-    Ok(saved)
+    Ok(SavedState::save(hold, at, facts))
+}
+
+/// Stops a function's DMA and INTx.
+pub(crate) fn quiet(hold: &mut dyn Hold, at: Bdf) {
+    hold.write_word(at, config::COMMAND, Command::INTERRUPT_DISABLE.bits());
 }
 
 /// To D0. What the function loses on the way is put back: it is the state that the reset shall keep (PWR-05).
@@ -123,7 +136,9 @@ fn bus(hold: &mut dyn Hold, subject: Subject<'_>, method: Method) -> Result<(), 
     let bridge = take_bridge(hold, subject.at)?;
     let facts = Facts::read(hold, bridge).ok_or(MethodError::Next)?;
     let children = [subject.at];
-    let secondary = Secondary { bridge, facts: &facts, children: &children, after: method.title() };
+    let after = method.title();
+    let secondary =
+        Secondary { bridge, facts: &facts, children: &children, after, times: BusTimes::default() };
     let multi_function = subject.facts.is_some_and(|facts| facts.multi_function);
     let slot = subject.around.slot && !multi_function;
     let port = CxlPort::read(hold, bridge, &facts);
@@ -171,7 +186,7 @@ pub(crate) fn unmasked<T>(
     done
 }
 
-fn take_bridge(hold: &mut dyn Hold, at: Bdf) -> Result<Bdf, MethodError> {
+pub(crate) fn take_bridge(hold: &mut dyn Hold, at: Bdf) -> Result<Bdf, MethodError> {
     for _ in 0..BRIDGE_TRIES {
         if let Some(bridge) = hold.take_bridge(at) {
             return Ok(bridge);
@@ -198,7 +213,8 @@ pub(crate) fn finish(
     };
     // Also after a reset that failed: the function may be back by now, and its COMMAND was taken away.
     let mut different = 0;
-    if crate::ready::answers(hold, at) {
+    // What answers in its place and is something else gets nothing of it (law 5).
+    if crate::ready::answers(hold, at) && saved.is_of(hold, at) {
         saved.restore(hold, at, facts)?;
         different = saved.verify(hold, at);
     }

@@ -4,10 +4,11 @@
 //! seen at the next one. Whatever way a reset ends, dropping the session reopens every gate that is still there (law
 //! 9).
 
+use crate::custody::{Custody, Member};
 use crate::hold::{Hold, Reader};
 use crate::method::Method;
 use crate::procedures::{Procedure, Procedures};
-use gate::{Closed, Gone, Quiesced, Reason, ThreadToken};
+use gate::{Closed, Deadline, Gone, Quiesced, Reason, ThreadToken};
 use pci_core::{Errno, Function, FunctionEvent, PowerDelays, ResetKind, ResetStep, Time, Width};
 use pci_spec::Bdf;
 use std::collections::BTreeMap;
@@ -22,12 +23,11 @@ pub(crate) struct Session<'s> {
     time: &'s dyn Time,
     procedures: Option<&'s dyn Procedures>,
     members: BTreeMap<Bdf, Member>,
-}
-
-struct Member {
-    node: Arc<Node>,
-    /// `None` once the function was removed.
-    closed: Option<Closed>,
+    /// Bridges that were taken in on the way.
+    taken: Vec<Bdf>,
+    /// From when on no more time passes.
+    deadline: Option<Deadline>,
+    late: bool,
 }
 
 impl<'s> Session<'s> {
@@ -47,7 +47,39 @@ impl<'s> Session<'s> {
                 members.insert(node.address, Member { node: node.clone(), closed: Some(closed) });
             }
         }
-        Session { token, snapshot, time, procedures, members }
+        Session { token, snapshot, time, procedures, members, taken: Vec::new(), deadline: None, late: false }
+    }
+
+    /// Works with the gates of a caller, who gets them back by [`Session::return_to`].
+    pub(crate) fn of(
+        token: &'s mut ThreadToken,
+        snapshot: &'s Snapshot,
+        time: &'s dyn Time,
+        procedures: Option<&'s dyn Procedures>,
+        custody: &mut Custody,
+    ) -> Session<'s> {
+        let members = std::mem::take(&mut custody.members);
+        Session { token, snapshot, time, procedures, members, taken: Vec::new(), deadline: None, late: false }
+    }
+
+    /// Lets no more time pass once the deadline has passed, as if all that is waited with were gone.
+    pub(crate) fn until(self, deadline: Deadline) -> Session<'s> {
+        Session { deadline: Some(deadline), ..self }
+    }
+
+    /// Whether time was refused because of the deadline.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Gives the caller the gates back, still closed, without those that were retired. Bridges that were taken in on the way
+    /// reopen.
+    pub(crate) fn return_to(mut self, custody: &mut Custody) {
+        for at in &self.taken {
+            self.members.remove(at);
+        }
+        let there = |member: &Member| member.closed.as_ref().is_some_and(|closed| !closed.is_gone());
+        custody.members.extend(self.members.into_iter().filter(|(_, member)| there(member)));
     }
 
     /// Takes away what consumers have mapped of all that is held, before any of it is touched (VF-40, VF-43): also of
@@ -115,6 +147,10 @@ impl Hold for Session<'_> {
     }
 
     fn pass(&mut self, at: Bdf, time: Duration) -> Result<(), Gone> {
+        if self.deadline.is_some_and(|deadline| deadline.remaining().is_none()) {
+            self.late = true;
+            return Err(Gone);
+        }
         let closed = self.members.get(&at).and_then(|member| member.closed.as_ref()).ok_or(Gone)?;
         self.time.pass(self.token, closed, time)
     }
@@ -138,6 +174,7 @@ impl Hold for Session<'_> {
             return None;
         }
         self.members.insert(bridge.address, Member { node: bridge.clone(), closed: Some(closed) });
+        self.taken.push(bridge.address);
         Some(bridge.address)
     }
 

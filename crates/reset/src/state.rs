@@ -2,14 +2,16 @@
 
 use crate::error::Error;
 use crate::facts::Facts;
+use crate::peek::Peek;
+use crate::recorded;
 use crate::resets::{Resets, learn};
 use crate::saved::{BlobError, SavedState};
 use crate::session::Session;
 use crate::shut::{Patience, shut};
-use gate::{Deadline, ThreadToken};
+use gate::{Deadline, Refusal, ThreadToken};
 use pci_core::Errno;
 use pci_spec::Bdf;
-use topology::Snapshot;
+use topology::{Node, Snapshot};
 
 impl Resets {
     /// Saves the state of a function; empty if it does not answer. The function is closed for it.
@@ -26,6 +28,62 @@ impl Resets {
         self.with_closed(token, snapshot, at, deadline, |session, facts| {
             Ok(facts.map_or(SavedState::default(), |facts| SavedState::save(session, at, facts)))
         })
+    }
+
+    /// The state of a function while everybody else goes on: a copy to have for when it does not answer any more. Empty if it
+    /// does not answer now; registers that somebody writes meanwhile may be old or new.
+    ///
+    /// # Errors
+    /// [`Error::NotThere`]; [`Error::Busy`] if the function is frozen, or was blocked past the deadline.
+    pub fn copy_state(
+        &self,
+        token: &mut ThreadToken,
+        snapshot: &Snapshot,
+        at: Bdf,
+        deadline: Deadline,
+    ) -> Result<SavedState, Error> {
+        let node = snapshot.function(at).cloned().ok_or(Error::NotThere)?;
+        let policy = self.policies.of(token, &node);
+        let mut peek =
+            Peek::new(token, &node, Patience::Until(deadline)).map_err(|refusal| refused(&node, refusal))?;
+        learn(&policy, &mut peek, at);
+        Ok(policy.facts.get().map_or(SavedState::default(), |facts| SavedState::save(&mut peek, at, facts)))
+    }
+
+    /// Clears what a function has recorded of errors, in AER and Device Status (AER-06), while everybody else goes on; a function
+    /// that is frozen is closed for it.
+    ///
+    /// # Errors
+    /// [`Error::NotThere`]; [`Error::Busy`] or [`Error::NotClosed`] if it was blocked past the deadline.
+    pub fn clear_errors(
+        &self,
+        token: &mut ThreadToken,
+        snapshot: &Snapshot,
+        at: Bdf,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let node = snapshot.function(at).cloned().ok_or(Error::NotThere)?;
+        let policy = self.policies.of(token, &node);
+        let refusal = match Peek::new(token, &node, Patience::Until(deadline)) {
+            Ok(mut peek) => {
+                learn(&policy, &mut peek, at);
+                let facts = policy.facts.get();
+                let recorded = facts.map(|facts| recorded::by_all(&mut peek, at, facts));
+                for recorded::Clearing { register, width, value } in recorded.into_iter().flatten() {
+                    peek.write(register, width, value);
+                }
+                return Ok(());
+            }
+            Err(refusal) => refusal,
+        };
+        match refusal {
+            Refusal::Frozen => self.with_closed(token, snapshot, at, deadline, |session, facts| {
+                let recorded = facts.map(|facts| recorded::by_all(session, at, facts));
+                recorded::clear(session, at, recorded.unwrap_or_default());
+                Ok(())
+            }),
+            refusal => Err(refused(&node, refusal)),
+        }
     }
 
     /// Reads what [`SavedState::store`] has made of this function. Nothing of the function is changed.
@@ -88,5 +146,14 @@ impl Resets {
         let done = act(&mut session, facts);
         session.end(|_| false);
         done
+    }
+}
+
+fn refused(node: &Node, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Gone | Refusal::StaleEpoch { .. } => Error::NotThere,
+        Refusal::Frozen | Refusal::Blocked(_) => {
+            Error::Busy { function: node.function.name().to_owned(), in_use: false }
+        }
     }
 }

@@ -7,12 +7,13 @@ mod blob;
 mod place;
 
 use crate::facts::Facts;
-use crate::hold::Hold;
+use crate::hold::{Hold, Reader};
+use crate::recorded;
 pub use blob::BlobError;
 use gate::Gone;
 use pci_core::ResetStep;
 use pci_spec::extended::sr_iov;
-use pci_spec::{Bdf, aer, extended};
+use pci_spec::{Bdf, extended};
 pub(crate) use place::{Place, Stage, places};
 use std::time::Duration;
 
@@ -32,13 +33,13 @@ pub struct SavedState {
 
 impl SavedState {
     /// Reads the state of a function; empty while it does not answer.
-    pub(crate) fn save(hold: &mut dyn Hold, at: Bdf, facts: &Facts) -> SavedState {
-        if !crate::ready::answers(hold, at) {
+    pub(crate) fn save(reader: &mut dyn Reader, at: Bdf, facts: &Facts) -> SavedState {
+        if !crate::ready::answers(reader, at) {
             return SavedState::default();
         }
-        let places = places(hold, at, facts);
+        let places = places(reader, at, facts);
         let registers =
-            places.into_iter().map(|place| (place, hold.read(at, place.register, place.width))).collect();
+            places.into_iter().map(|place| (place, reader.read(at, place.register, place.width))).collect();
         SavedState { identity: facts.identity, registers }
     }
 
@@ -46,6 +47,11 @@ impl SavedState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty()
+    }
+
+    /// Whether the function that answers now has the identifiers of the one that was saved; true if nothing was.
+    pub(crate) fn is_of(&self, reader: &mut dyn Reader, at: Bdf) -> bool {
+        self.is_empty() || Facts::identity(reader, at) == Some(self.identity)
     }
 
     /// Whether both are of the same make of function: the same identifiers and registers.
@@ -63,13 +69,12 @@ impl SavedState {
         if self.is_empty() {
             return Ok(());
         }
-        let errors = facts.extended.iter().find(|found| found.id == extended::id::AER);
-        let mut to_clear = errors.map(|found| found.at);
+        let mut cleared = false;
         for (place, value) in &self.registers {
-            if place.stage >= Stage::Aer
-                && let Some(base) = to_clear.take()
-            {
-                clear_errors(hold, at, facts, base);
+            if place.stage >= Stage::Aer && !std::mem::replace(&mut cleared, true) {
+                // The errors of the time before and during the reset: they would be reported again.
+                let recorded = recorded::by_aer(hold, at, facts);
+                recorded::clear(hold, at, recorded);
             }
             match place.stage {
                 Stage::Bar if !facts.bridge => restore_bar(hold, at, *place, *value)?,
@@ -144,18 +149,4 @@ fn restore_iov(hold: &mut dyn Hold, at: Bdf, facts: &Facts, place: Place, value:
         hold.pass(at, VIRTUAL_FUNCTIONS_APPEAR)?;
     }
     Ok(())
-}
-
-/// Forgets the errors of the time before and during the reset: they would be reported again.
-fn clear_errors(hold: &mut dyn Hold, at: Bdf, facts: &Facts, base: u16) {
-    let mut registers = vec![aer::UNCORRECTABLE_STATUS, aer::CORRECTABLE_STATUS];
-    if facts.port_type == Some(pci_spec::capability::express::PortType::RootPort) {
-        registers.push(aer::ROOT_ERROR_STATUS);
-    }
-    for register in registers {
-        let noted = hold.read_dword(at, base + register);
-        if noted != 0 && noted != u32::MAX {
-            hold.write_dword(at, base + register, noted);
-        }
-    }
 }

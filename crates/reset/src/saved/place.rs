@@ -4,7 +4,7 @@
 //! way.
 
 use crate::facts::{Facts, Found};
-use crate::hold::Hold;
+use crate::hold::Reader;
 use pci_core::Width;
 use pci_spec::capability::express::{self, PortType};
 use pci_spec::capability::{id, msi, msix};
@@ -80,13 +80,13 @@ const VC_STRIDE: u16 = 0x0c;
 const RESIZABLE_BAR_STRIDE: u16 = 0x08;
 
 /// The registers of a function in the order of their restoration.
-pub(crate) fn places(hold: &mut dyn Hold, at: Bdf, facts: &Facts) -> Vec<Place> {
+pub(crate) fn places(reader: &mut dyn Reader, at: Bdf, facts: &Facts) -> Vec<Place> {
     let mut list = List::default();
     for found in &facts.extended {
-        list.add_extended(hold, at, facts, *found);
+        list.add_extended(reader, at, facts, *found);
     }
     for found in &facts.standard {
-        list.add_standard(hold, at, facts, *found);
+        list.add_standard(reader, at, facts, *found);
     }
     list.add_header(facts.bridge);
     // Stable: within a stage the order is that of this file.
@@ -127,19 +127,19 @@ impl List {
         }
     }
 
-    fn add_standard(&mut self, hold: &mut dyn Hold, at: Bdf, facts: &Facts, found: Found) {
+    fn add_standard(&mut self, reader: &mut dyn Reader, at: Bdf, facts: &Facts, found: Found) {
         let Ok(kind) = u8::try_from(found.id) else { return };
         match kind {
-            id::PCI_EXPRESS => self.add_express(hold, at, facts, found.at),
+            id::PCI_EXPRESS => self.add_express(reader, at, facts, found.at),
             id::PCI_X => self.word(Stage::PciX, found.at + PCI_X_COMMAND),
-            id::MSI => self.add_msi(hold, at, found.at),
+            id::MSI => self.add_msi(reader, at, found.at),
             id::MSI_X => self.word(Stage::Msi, found.at + msix::CONTROL),
             _ => {}
         }
     }
 
-    fn add_express(&mut self, hold: &mut dyn Hold, at: Bdf, facts: &Facts, express: u16) {
-        let version = hold.read_byte(at, express + express::CAPABILITIES) & 0xf;
+    fn add_express(&mut self, reader: &mut dyn Reader, at: Bdf, facts: &Facts, express: u16) {
+        let version = reader.read_byte(at, express + express::CAPABILITIES) & 0xf;
         let second = u16::from(version) >= express::VERSION;
         let kind = facts.port_type;
         let collector = kind == Some(PortType::RootComplexEventCollector);
@@ -160,8 +160,8 @@ impl List {
     }
 
     /// Address and data before the control that switches them on.
-    fn add_msi(&mut self, hold: &mut dyn Hold, at: Bdf, msi: u16) {
-        let control = msi::Control::from_bits_retain(hold.read_word(at, msi + msi::CONTROL));
+    fn add_msi(&mut self, reader: &mut dyn Reader, at: Bdf, msi: u16) {
+        let control = msi::Control::from_bits_retain(reader.read_word(at, msi + msi::CONTROL));
         let layout = msi::Layout::new(control);
         self.dword(Stage::Msi, msi + msi::ADDRESS);
         if control.contains(msi::Control::ADDRESS_64) {
@@ -174,7 +174,7 @@ impl List {
         self.word(Stage::Msi, msi + msi::CONTROL);
     }
 
-    fn add_extended(&mut self, hold: &mut dyn Hold, at: Bdf, facts: &Facts, found: Found) {
+    fn add_extended(&mut self, reader: &mut dyn Reader, at: Bdf, facts: &Facts, found: Found) {
         let base = found.at;
         match found.id {
             extended::LTR => self.dword(Stage::Ltr, base + ltr::MAX_SNOOP),
@@ -189,8 +189,8 @@ impl List {
                 self.word(Stage::Pri, base + pri::CONTROL);
             }
             extended::ATS => self.word(Stage::Ats, base + ats::CONTROL),
-            extended::VIRTUAL_CHANNEL => self.add_channels(hold, at, base),
-            extended::RESIZABLE_BAR => self.add_resizable_bars(hold, at, base),
+            extended::VIRTUAL_CHANNEL => self.add_channels(reader, at, base),
+            extended::RESIZABLE_BAR => self.add_resizable_bars(reader, at, base),
             extended::DPC => self.word(Stage::Dpc, base + dpc::CONTROL),
             extended::PTM => self.dword(Stage::Ptm, base + ptm::CONTROL),
             extended::AER => self.add_aer(facts, base),
@@ -200,16 +200,17 @@ impl List {
         }
     }
 
-    fn add_channels(&mut self, hold: &mut dyn Hold, at: Bdf, base: u16) {
-        let further = hold.read_byte(at, base + vc::PORT_CAPABILITY_1) & 0b111;
+    fn add_channels(&mut self, reader: &mut dyn Reader, at: Bdf, base: u16) {
+        let further = reader.read_byte(at, base + vc::PORT_CAPABILITY_1) & 0b111;
         self.word(Stage::VirtualChannel, base + vc::PORT_CONTROL);
         for index in 0..=u16::from(further) {
             self.dword(Stage::VirtualChannel, base + vc::VC0_CONTROL + VC_STRIDE * index);
         }
     }
 
-    fn add_resizable_bars(&mut self, hold: &mut dyn Hold, at: Bdf, base: u16) {
-        let count = hold.read_dword(at, base + resizable_bar::CONTROL) >> resizable_bar::COUNT_SHIFT & 0b111;
+    fn add_resizable_bars(&mut self, reader: &mut dyn Reader, at: Bdf, base: u16) {
+        let count =
+            reader.read_dword(at, base + resizable_bar::CONTROL) >> resizable_bar::COUNT_SHIFT & 0b111;
         for index in 0..count.min(6) as u16 {
             let register = base + resizable_bar::CONTROL + RESIZABLE_BAR_STRIDE * index;
             self.dword(Stage::ResizableBar, register);
