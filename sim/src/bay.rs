@@ -11,7 +11,7 @@ use crate::machine::{Plugged, at_once};
 use crate::world::{Due, World};
 use assign::Assignment;
 use gate::{Deadline, ThreadToken};
-use slot::{Controller, Crew, Event, Features, Hardware, Lamp, Removal, Told, Watch};
+use slot::{Controller, Crew, Driven, Event, Features, Hardware, Lamp, Removal, Told, Watch};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -277,13 +277,13 @@ impl Watch for Bay {
 }
 
 impl Crew for Bay {
-    fn wake(&self, _controller: &Arc<Controller>) {
+    fn wake(&self, _driven: &Arc<dyn Driven>) {
         if let Some(world) = self.world.upgrade() {
             world.wake(self.index);
         }
     }
 
-    fn wake_at(&self, _controller: &Weak<Controller>, when: Duration) {
+    fn wake_at(&self, _driven: &Weak<dyn Driven>, when: Duration) {
         if let Some(world) = self.world.upgrade() {
             world.set_timer(self.index, when);
         }

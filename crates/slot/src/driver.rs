@@ -6,6 +6,7 @@ use crate::ranks;
 use gate::ThreadToken;
 use gate::lock::Leaf;
 use pci_core::Function;
+use pci_core::recovery::{Channel, Handlers, Vote};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -22,7 +23,8 @@ pub enum ProbeError {
 
 /// A driver in this process. Foreign code as far as a slot is concerned: calls come from the thread that drives the slot, with nothing
 /// held; a panic is caught. A call that does not return in time is left behind: whatever the driver has stays its own until
-/// the call returns or the function is revoked, and it is offered no function of this slot meanwhile.
+/// the call returns or the function is revoked, and it is offered no function of this slot meanwhile. So is a call for an error
+/// that is out when the card is taken out by force, at once.
 pub trait Driver: Send + Sync {
     /// For people.
     fn name(&self) -> &str;
@@ -52,12 +54,57 @@ pub trait Bound: Send {
         let _ = token;
     }
 
-    /// Ends. The function is gone already (law 8), unless a call of this driver came back too late: then it was let go, and others
+    /// Ends. The function is gone already (law 8), with two exceptions: the driver is [unbound](crate::DriverCall::Unbind), and the
+    /// function works still and is let go afterwards; or a call of this driver came back too late: then it was let go, and others
     /// may have it. `removal` says whether the device was still there when it went.
     fn remove(self: Box<Self>, token: &mut ThreadToken, removal: Removal);
 
     /// Ends because everything does. The function still works.
     fn shutdown(&mut self, token: &mut ThreadToken) {
+        let _ = token;
+    }
+
+    /// Which of the following it has (AER-01). Asked once, when it has taken the function; none of the others is called.
+    fn error_handlers(&self) -> Handlers {
+        Handlers::empty()
+    }
+
+    /// The function has failed, and `channel` is what it is like now: frozen or gone for ever, nothing of it can be reached; normal,
+    /// everything can. Stops whatever is under way, and says how it would go on.
+    fn error_detected(&mut self, token: &mut ThreadToken, channel: Channel) -> Vote {
+        let _ = (token, channel);
+        Vote::None
+    }
+
+    /// Registers can be reached again; the function has not been reset, and does no DMA.
+    fn mmio_enabled(&mut self, token: &mut ThreadToken) -> Vote {
+        let _ = token;
+        Vote::None
+    }
+
+    /// The function was reset, its configuration space is as before, and it does no DMA that it was not told to since. Sets it up.
+    fn slot_reset(&mut self, token: &mut ThreadToken) -> Vote {
+        let _ = token;
+        Vote::None
+    }
+
+    /// Everything works again: goes on.
+    fn resume(&mut self, token: &mut ThreadToken) {
+        let _ = token;
+    }
+
+    /// There was an error that the hardware has corrected. Nothing is lost.
+    fn cor_error_detected(&mut self, token: &mut ThreadToken) {
+        let _ = token;
+    }
+
+    /// The function is about to be reset because somebody asks for that. Stops whatever is under way.
+    fn reset_prepare(&mut self, token: &mut ThreadToken) {
+        let _ = token;
+    }
+
+    /// That reset is over. Sets the function up and goes on.
+    fn reset_done(&mut self, token: &mut ThreadToken) {
         let _ = token;
     }
 }

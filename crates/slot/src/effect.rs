@@ -20,7 +20,7 @@ pub enum Lamp {
 pub enum Removal {
     /// The hardware is still there: bus mastering, system errors and INTx are switched off first (HP-13).
     Orderly,
-    /// It is not: nothing is touched any more.
+    /// It is not, or has failed: nothing is touched any more.
     Surprise,
 }
 

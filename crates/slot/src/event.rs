@@ -37,6 +37,8 @@ pub enum Event {
     PowerFault,
     /// The card in the slot is another one than before (HP-15).
     Replaced,
+    /// What is on the card does not work any more, and will not (EEH-17). See [`Controller::fail`](crate::Controller::fail).
+    Failed,
     /// The slot has power, or did not get it.
     Powered(bool),
     /// What is on the card was found and is in the topology; or could not be.

@@ -14,7 +14,7 @@
 //!    |   power off    removed       revoked        deadline, force            v
 //!    +------------ CuttingPower <-- Removing <-- Revoking <------------- Asked (every consumer told, all works)
 //!                                      ^             ^                       | released: nobody holds it any more
-//!                                      |             | card or link lost     |
+//!                                      |             | lost, or failed       |
 //!                                      +-------------(-----------------------+
 //! ```
 //!
@@ -26,11 +26,16 @@
 //! they are called with nothing held, with a deadline, and contained. Before anything is waited for, the gates of all
 //! functions of a card are gone (law 8, HP-12); an orderly removal silences the hardware first (HP-13).
 //!
+//! Whoever recovers a function from an error has its driver called through the slot ([`Controller::call_driver`]: AER-01, EEH-18), so
+//! such a call never meets another one of that driver. It comes after everything that the slot itself has to do, and is answered exactly
+//! once, whatever happens. A card that could not be recovered leaves as if it had been torn out ([`Controller::fail`],
+//! EEH-17).
+//!
 //! What this crate does **not** do: it makes no function and no gate, knows no topology, no wire format and no command line.
 //!
 //! # Concurrency
-//! One thread drives a slot at a time, and may be replaced by another when a call does not return (module `controller`). Slots share
-//! nothing but their crew. All locks are leaves ([`ranks`]); nothing is called under them.
+//! One thread drives a slot at a time, and may be replaced by another when a call does not return (module `controller`). A recovery is driven
+//! in the same way ([`Driven`]). Slots share nothing but their crew. All locks are leaves ([`ranks`]); nothing is called under them.
 
 // Law 1: whatever waits takes `&mut ThreadToken`; see clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -40,6 +45,7 @@ mod consumer;
 mod controller;
 mod crew;
 mod driver;
+mod driver_call;
 mod effect;
 mod event;
 mod hardware;
@@ -56,9 +62,10 @@ mod watch;
 
 pub use binding::Binding;
 pub use consumer::Consumer;
-pub use controller::{Controller, LeftBehind, Parts, Report};
-pub use crew::{ByHand, Crew};
+pub use controller::{Controller, LeftBehind, MAX_DRIVER_CALLS, Parts, Report};
+pub use crew::{ByHand, Crew, Driven};
 pub use driver::{Bound, Driver, Drivers, ProbeError};
+pub use driver_call::{DriverAnswer, DriverCall, DriverInfo};
 pub use effect::{Effect, Finished, Lamp, Notice, Removal};
 pub use event::{Event, OperationId, Request};
 pub use hardware::Hardware;

@@ -20,13 +20,15 @@ pub enum Cause {
     LinkLost,
     /// Another card is in its place.
     Replaced,
+    /// It does not work any more, and nothing could be done about it (EEH-17).
+    Failed,
 }
 
 impl Cause {
-    /// Whether the hardware cannot be reached any more.
+    /// Whether the hardware cannot be reached any more, or is not to be.
     #[must_use]
     pub const fn is_surprise(self) -> bool {
-        matches!(self, Cause::CardLost | Cause::LinkLost | Cause::Replaced)
+        matches!(self, Cause::CardLost | Cause::LinkLost | Cause::Replaced | Cause::Failed)
     }
 }
 

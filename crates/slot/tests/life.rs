@@ -299,3 +299,26 @@ fn more_than_may_wait_are_refused() {
     assert_eq!(refused.len(), 100 - slot::MAX_OPERATIONS);
     assert!(refused.iter().all(|(_, how)| *how == Finished::TooMany));
 }
+
+#[test]
+fn a_card_that_has_failed_is_not_brought_back_by_its_link_but_by_whoever_wants_it_eeh_17() {
+    let mut bench = Bench::on(Features { power_controller: false, ..Features::default() });
+    let effects = bench.send(Event::Failed);
+    assert_eq!(effects[0], Effect::Disconnect, "HP-12");
+    assert_eq!(bench.slot.state(), State::Leaving(Leaving::Revoking(Cause::Failed)));
+    assert_eq!(bench.send(Event::Failed), bench.send(Event::Failed), "once is enough");
+    bench.send(Event::Link(false));
+    bench.send(Event::Link(true));
+    assert!(bench.send(Event::Revoked).contains(&Effect::Remove(Removal::Surprise)));
+    bench.send(Event::Removed);
+    bench.send(Event::PoweredOff);
+    assert_eq!(bench.slot.state(), State::Off, "it stays off");
+    assert!(bench.ask(1, Request::Enable).contains(&Effect::ApplyPower));
+    // What has failed while it came up, or was leaving in order, is not touched any more either.
+    let mut bench = Bench::on(Features::default());
+    bench.ask(1, unplug(0));
+    bench.send(Event::Failed);
+    assert!(bench.send(Event::Revoked).contains(&Effect::Remove(Removal::Surprise)));
+    let mut bench = Bench::new(Features::default());
+    assert!(bench.send(Event::Failed).is_empty(), "there is nothing");
+}

@@ -1,8 +1,10 @@
 //! The crew of a process, in real time.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod called;
 mod world;
 
+use called::DETECTED;
 use gate::{Deadline, ThreadToken};
 use pci_core::{RealTime, VirtualTime};
 use slot::{Event, Features, Finished, Request, Settings, State, Threads};
@@ -82,6 +84,89 @@ fn a_call_that_hangs_is_left_behind_and_its_thread_ends_when_it_returns() {
     world.script.mend("client.revoke");
     assert!(crew.stop(token, Deadline::after(LONG)));
     world.assert_clean();
+}
+
+#[test]
+fn a_removal_comes_at_its_time_whoever_is_in_an_error_callback() {
+    let token = &mut ThreadToken::at_thread_entry();
+    let crew = Threads::new();
+    let patient = Settings { effect_timeout: LONG, callback_timeout: LONG, ..soon() };
+    for forced in [false, true] {
+        let world = slot(&crew, patient, PLAIN);
+        let driver = world.aware("driver", false);
+        enabled(&world, token);
+        world.script.set("driver.error_detected", Fault::Hang);
+        // Both before anybody looks: the timer of the one is set when the other begins.
+        world.script.set("watch.notice", Fault::Hang);
+        world.slot.post(Event::Latch(true));
+        let answers = world.call(0, DETECTED);
+        let operation = world.slot.ask(Request::Disable { timeout: Duration::from_millis(50) });
+        world.script.mend("watch.notice");
+        world.script.wait_for("driver.error_detected");
+        if forced {
+            world.slot.post(Event::Card(false));
+        }
+        assert_eq!(operation.wait(token, Deadline::after(LONG / 2)), Some(Finished::Done));
+        assert_eq!(answers.one(), Some(slot::DriverAnswer::NoDriver));
+        assert_eq!(world.slot.report().left_behind.len(), 1, "the call is out still");
+        world.script.mend("driver.error_detected");
+        while !world.slot.report().left_behind.is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(driver.bound.load(Ordering::Acquire), 0);
+    }
+    assert!(crew.stop(token, Deadline::after(LONG)));
+}
+
+#[test]
+fn a_crew_drives_whatever_is_driven_and_looks_after_its_calls() {
+    /// Is in a call as long as nobody takes it away.
+    struct Other {
+        script: Arc<Script>,
+        taken: std::sync::atomic::AtomicBool,
+    }
+
+    impl slot::Driven for Other {
+        fn name(&self) -> &str {
+            "recovery 1"
+        }
+
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn drive(&self, _token: &mut ThreadToken) -> Option<Duration> {
+            self.script.note(std::thread::current().name().unwrap_or_default().to_owned());
+            self.script.wait_for("taken away");
+            None
+        }
+
+        fn overdue(&self, now: Duration) -> Option<Duration> {
+            // The first look finds a call that has time left.
+            if !self.taken.swap(true, Ordering::AcqRel) {
+                return Some(now);
+            }
+            self.script.note(String::from("taken away"));
+            None
+        }
+    }
+
+    let token = &mut ThreadToken::at_thread_entry();
+    let crew = Threads::new();
+    let script = Arc::new(Script::default());
+    let other: Arc<dyn slot::Driven> =
+        Arc::new(Other { script: Arc::clone(&script), taken: std::sync::atomic::AtomicBool::new(false) });
+    slot::Crew::wake_at(&*crew, &Arc::downgrade(&other), Duration::ZERO);
+    script.wait_for("recovery 1");
+    assert!(crew.stop(token, Deadline::after(LONG)));
+    assert_eq!(script.count("recovery 1"), 1);
+    let gone = Arc::downgrade(&other);
+    drop(other);
+    let end = Deadline::after(LONG);
+    while gone.upgrade().is_some() {
+        assert!(end.remaining().is_some(), "nobody keeps it");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

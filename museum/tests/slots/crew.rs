@@ -1,6 +1,6 @@
 //! Who drives the slots, and the clock.
 //!
-//! A thread drives a slot until nothing is due and ends; another one is started when it is woken. Time passes only when the
+//! A thread drives a slot, or whatever else is driven, until nothing is due and ends; another one is started when it is woken. Time passes only when the
 //! clock says so, and then as far as the next timer: no time-out fires by itself under shuttle.
 
 use crate::machine::time::Jumping;
@@ -9,14 +9,16 @@ use pci_core::Time;
 use shuttle::rand::Rng;
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 use shuttle::thread::{self, JoinHandle};
-use slot::Controller;
+use slot::{Controller, Driven};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 #[derive(Default)]
 struct Plan {
     threads: Vec<JoinHandle<()>>,
-    due: Vec<(Weak<Controller>, Duration)>,
+    /// Everybody who was ever woken and is not gone.
+    woken: Vec<Weak<dyn Driven>>,
+    due: Vec<(Weak<dyn Driven>, Duration)>,
     over: bool,
 }
 
@@ -37,10 +39,10 @@ impl Crew {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn drive(&self, controller: &Arc<Controller>) {
-        let controller = controller.clone();
+    fn drive(&self, driven: &Arc<dyn Driven>) {
+        let driven = driven.clone();
         let thread = thread::spawn(move || {
-            let _due = controller.drive(&mut ThreadToken::at_thread_entry());
+            let _due = driven.drive(&mut ThreadToken::at_thread_entry());
         });
         self.plan().threads.push(thread);
     }
@@ -49,11 +51,11 @@ impl Crew {
     pub(crate) fn tick(&self) -> bool {
         let mut plan = self.plan();
         let Some(next) = (0..plan.due.len()).min_by_key(|nth| plan.due[*nth].1) else { return false };
-        let (controller, when) = plan.due.swap_remove(next);
+        let (driven, when) = plan.due.swap_remove(next);
         drop(plan);
         self.time.reach(when);
-        if let Some(controller) = controller.upgrade() {
-            self.drive(&controller);
+        if let Some(driven) = driven.upgrade() {
+            self.drive(&driven);
         }
         true
     }
@@ -103,6 +105,15 @@ impl Crew {
         panic!("there is no end of it");
     }
 
+    /// Lets `patience` pass; whatever anybody who was ever woken has under way and is past its time is left behind.
+    pub(crate) fn overdue_all(&self, patience: Duration) {
+        self.time.reach(self.time.now().saturating_add(patience));
+        let woken: Vec<_> = self.plan().woken.iter().filter_map(Weak::upgrade).collect();
+        for driven in woken {
+            let _next = driven.overdue(self.time.now());
+        }
+    }
+
     /// What is under way and past its time is left behind.
     pub(crate) fn overdue(&self, controller: &Controller, patience: Duration) {
         self.time.reach(self.time.now().saturating_add(patience));
@@ -120,14 +131,19 @@ fn is_at_rest(controller: &Controller) -> bool {
 }
 
 impl slot::Crew for Crew {
-    fn wake(&self, controller: &Arc<Controller>) {
-        self.drive(controller);
+    fn wake(&self, driven: &Arc<dyn Driven>) {
+        let known = Arc::downgrade(driven);
+        let mut plan = self.plan();
+        plan.woken.retain(|other| other.strong_count() != 0 && !other.ptr_eq(&known));
+        plan.woken.push(known);
+        drop(plan);
+        self.drive(driven);
     }
 
-    fn wake_at(&self, controller: &Weak<Controller>, when: Duration) {
+    fn wake_at(&self, driven: &Weak<dyn Driven>, when: Duration) {
         let mut plan = self.plan();
-        plan.due.retain(|(other, _)| !other.ptr_eq(controller));
-        plan.due.push((controller.clone(), when));
+        plan.due.retain(|(other, _)| !other.ptr_eq(driven));
+        plan.due.push((driven.clone(), when));
         drop(plan);
         self.changed.notify_all();
     }

@@ -3,13 +3,15 @@
 use super::Controller;
 use super::call::contained;
 use super::desk::{Bond, Card, Desk};
-use super::work::{Done, Held, Purpose, Task, Work};
+use super::work::{At, Done, Ended, Held, Purpose, Task, Work};
 use crate::binding::Binding;
 use crate::driver::{ProbeError, Registered};
+use crate::driver_call::DriverAnswer;
 use crate::event::Event;
 use crate::watch::{Failure, Told};
 use assign::Assignment;
 use gate::{Deadline, ThreadToken};
+use pci_core::recovery::Handlers;
 use std::sync::Arc;
 
 /// Whose call failed, and which.
@@ -43,6 +45,20 @@ impl Controller {
     }
 }
 
+/// Has the driver take the function, and asks what it can be told of; who cannot say that has no handlers.
+pub(super) fn probe(held: Held, driver: &Registered, token: &mut ThreadToken) -> Ended {
+    match contained(|| driver.driver.probe(token, &held.binding)) {
+        Ok(Ok(bound)) => {
+            let handlers = contained(|| bound.error_handlers());
+            let failure = handlers.as_ref().err().cloned();
+            let handlers = handlers.unwrap_or(Handlers::empty());
+            Ended { done: Done::Probed(held.binding, Ok((bound, handlers))), failure }
+        }
+        Ok(Err(error)) => Done::Probed(held.binding, Err(error)).into(),
+        Err(failure) => Ended { done: Done::Nothing, failure: Some(failure) },
+    }
+}
+
 impl Desk {
     /// Nothing is brought up while the hardware has not come back from something else.
     pub(super) fn bring_up(&mut self, work: Work, failed: Event) -> Option<Work> {
@@ -56,26 +72,49 @@ impl Desk {
     }
 
     /// The next driver for a function; none if there is no further one.
-    pub(super) fn offer(&mut self, function: usize, driver: usize) -> Option<Work> {
-        let assignment = Arc::clone(self.card.functions.get(function)?);
-        let Some(registered) = self.card.drivers.get(driver).cloned() else {
-            self.tasks.push_front(Task::Offer { function: function + 1, driver: 0 });
+    pub(super) fn offer(&mut self, at: At) -> Option<Work> {
+        let function = Arc::clone(self.card.functions.get(at.function)?);
+        if at.only && at.driver == 0 {
+            // Also if the one before had to be ended first.
+            self.comes_to(DriverAnswer::NoDriver);
+        }
+        let Some(registered) = self.card.drivers.get(at.driver).cloned() else {
+            self.offer_next_function(at);
             return None;
         };
         if self.is_left_behind(&registered.name) {
-            self.tasks.push_front(Task::Offer { function, driver: driver + 1 });
+            self.offer_to_next_driver(at);
             let failure = Failure::Failed(String::from(STILL_OUT));
             self.tell_failure((registered.name, "probe", failure));
             return None;
         }
-        Some(Work::Offer { function: assignment, driver: registered, at: (function, driver) })
+        Some(Work::Offer { function, driver: registered, at })
     }
 
-    pub(super) fn probe(&mut self, bond: u64, function: usize, driver: usize) -> Option<Work> {
-        let registered = self.card.drivers.get(driver)?.clone();
+    pub(super) fn probe(&mut self, bond: u64, at: At) -> Option<Work> {
+        let registered = self.card.drivers.get(at.driver)?.clone();
         let bond = self.card.bond(bond)?;
         let held = Held { id: bond.id, driver: Arc::clone(&bond.driver), binding: Arc::clone(&bond.binding) };
-        Some(Work::Probe { held, driver: registered, at: (function, driver) })
+        Some(Work::Probe { held, driver: registered, at })
+    }
+
+    /// What comes next for a function: at once when its card comes up, after everything else on an errand.
+    fn next(&mut self, at: At, task: Task) {
+        if !at.only {
+            self.tasks.push_front(task);
+        } else if let Some(errand) = &mut self.errands.current {
+            errand.tasks.push_front(task);
+        }
+    }
+
+    fn offer_to_next_driver(&mut self, at: At) {
+        self.next(at, Task::Offer(At { driver: at.driver + 1, ..at }));
+    }
+
+    fn offer_next_function(&mut self, at: At) {
+        if !at.only {
+            self.tasks.push_front(Task::Offer(At { function: at.function + 1, driver: 0, only: false }));
+        }
     }
 
     /// Puts down what came out of a piece of work.
@@ -85,8 +124,11 @@ impl Desk {
             Purpose::Nothing => self.tell_orphans(done),
             Purpose::ApplyPower => self.answers.push_back(Event::Powered(matches!(done, Done::Power(true)))),
             Purpose::Configure => self.configured(done),
-            Purpose::Offer { function, driver } => self.offered(function, driver, done),
-            Purpose::Probe { bond, function, driver } => self.probed(bond, (function, driver), done, hung),
+            Purpose::Offer(at) => self.offered(at, done, failed.is_some()),
+            Purpose::Probe { bond, at } => self.probed(bond, at, done, hung),
+            Purpose::Call { bond } => self.called(bond, done),
+            Purpose::Unbind { bond } => self.unbound(bond, &done, failed.is_some()),
+            Purpose::LetGo => self.has_let_go(failed.is_some()),
             Purpose::Bond(id) => {
                 if let (Done::Back(_, bound), Some(bond)) = (done, self.card.bond(id)) {
                     bond.bound = Some(bound);
@@ -107,10 +149,11 @@ impl Desk {
     fn configured(&mut self, done: Done) {
         let (found, why) = match done {
             Done::Configured(Ok(functions), drivers) => {
-                self.card = Card { functions, drivers, bonds: Vec::new(), revoked: false };
+                self.card = Card::with(functions, drivers);
                 // Lost while it was looked for: nobody gets what works no more (HP-12). The life hears of it as soon as it is on.
                 let lost = self.inbox.tells_of_a_loss();
-                let next = if lost { Task::Disconnect } else { Task::Offer { function: 0, driver: 0 } };
+                let first = Task::Offer(At { function: 0, driver: 0, only: false });
+                let next = if lost { Task::Disconnect } else { first };
                 self.tasks.push_back(next);
                 (true, None)
             }
@@ -123,50 +166,60 @@ impl Desk {
         }
     }
 
-    fn offered(&mut self, function: usize, driver: usize, done: Done) {
-        let next = Task::Offer { function, driver: driver + 1 };
+    fn offered(&mut self, at: At, done: Done, failed: bool) {
         match done {
-            Done::Attached(name, binding) => {
+            Done::Attached(driver, binding) => {
                 let bond = self.next_number();
-                self.card.bonds.push(Bond { id: bond, driver: name, binding, bound: None });
-                self.tasks.push_front(Task::Probe { bond, function, driver });
+                let function = at.function;
+                self.card.add(Bond { id: bond, function, driver, binding, bound: None, handlers: None });
+                self.next(at, Task::Probe { bond, at });
             }
             Done::NotAttached(why) => {
                 // Somebody else was faster: there is nothing to offer.
-                self.tasks.push_front(Task::Offer { function: function + 1, driver: 0 });
-                if let Some(registered) = self.card.drivers.get(driver) {
+                self.comes_to(DriverAnswer::Failed);
+                self.offer_next_function(at);
+                if let Some(registered) = self.card.drivers.get(at.driver) {
                     let who = Arc::clone(&registered.name);
                     self.tell_failure((who, "attach", Failure::Failed(why)));
                 }
             }
-            _ => self.tasks.push_front(next),
+            _ => {
+                if failed {
+                    self.comes_to(DriverAnswer::Lost);
+                }
+                self.offer_to_next_driver(at);
+            }
         }
     }
 
-    fn probed(&mut self, bond: u64, at: (usize, usize), done: Done, hung: bool) {
-        let (function, driver) = at;
-        let next_function = Task::Offer { function: function + 1, driver: 0 };
+    fn probed(&mut self, id: u64, at: At, done: Done, hung: bool) {
         let mut failed = None;
         match done {
-            Done::Probed(_, Ok(bound)) => {
-                if let Some(bond) = self.card.bond(bond) {
-                    bond.bound = Some(bound);
+            Done::Probed(_, Ok((bound, handlers))) => {
+                if let Some(bond) = self.card.bond(id) {
+                    (bond.bound, bond.handlers) = (Some(bound), Some(handlers));
                 }
-                self.tasks.push_front(next_function);
+                self.comes_to(DriverAnswer::Done);
+                self.offer_next_function(at);
                 return;
             }
             // It has the function until it returns.
             _ if hung => {
-                self.tasks.push_front(next_function);
+                self.comes_to(DriverAnswer::Lost);
+                self.offer_next_function(at);
                 return;
             }
-            Done::Probed(_, Err(ProbeError::Failed(why))) => failed = Some(why),
-            _ => {}
+            Done::Probed(_, Err(ProbeError::NotMine)) => {}
+            Done::Probed(_, Err(ProbeError::Failed(why))) => {
+                self.comes_to(DriverAnswer::Failed);
+                failed = Some(why);
+            }
+            _ => self.comes_to(DriverAnswer::Lost),
         }
         // Whatever this driver did to the function, the next one attaches anew.
-        self.tasks.push_front(Task::Offer { function, driver: driver + 1 });
-        self.tasks.push_front(Task::LetGo { bond });
-        if let (Some(why), Some(registered)) = (failed, self.card.drivers.get(driver)) {
+        self.offer_to_next_driver(at);
+        self.next(at, Task::LetGo { bond: id });
+        if let (Some(why), Some(registered)) = (failed, self.card.drivers.get(at.driver)) {
             let who = Arc::clone(&registered.name);
             self.tell_failure((who, "probe", Failure::Failed(why)));
         }

@@ -1,9 +1,10 @@
 //! What the owner of a slot knows: the state behind its one lock.
 
 use super::call::Driving;
+use super::errand::Errands;
 use super::inbox::Inbox;
 use super::report::LeftBehind;
-use super::work::Task;
+use super::work::{Functions, Task};
 use crate::binding::Binding;
 use crate::consumer::Consumer;
 use crate::driver::{Bound, Registered};
@@ -13,7 +14,8 @@ use crate::operation::Operation;
 use crate::settings::Settings;
 use crate::sight::Features;
 use crate::slot::Slot;
-use assign::Assignment;
+use pci_core::Function;
+use pci_core::recovery::Handlers;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +33,14 @@ pub(super) struct Seat {
 pub(super) struct Bond {
     /// Counts the bonds of a slot.
     pub(super) id: u64,
+    /// Which function of the card.
+    pub(super) function: usize,
     pub(super) driver: Arc<str>,
     pub(super) binding: Arc<Binding>,
     /// Not there while it is being called, or when the driver has not taken the function.
     pub(super) bound: Option<Box<dyn Bound>>,
+    /// Which errors it can be told of, once it has taken the function.
+    pub(super) handlers: Option<Handlers>,
 }
 
 impl Bond {
@@ -45,16 +51,39 @@ impl Bond {
 
 /// What is on the card.
 pub(super) struct Card {
-    pub(super) functions: Arc<[Arc<Assignment>]>,
+    pub(super) functions: Functions,
     pub(super) drivers: Arc<[Registered]>,
+    /// In the order of their functions.
     pub(super) bonds: Vec<Bond>,
     /// Everything was taken away from everybody, or is about to be.
     pub(super) revoked: bool,
+    /// Somebody found that it does not work any more.
+    pub(super) failed: bool,
 }
 
 impl Card {
     pub(super) fn none() -> Card {
-        Card { functions: Arc::from([]), drivers: Arc::from([]), bonds: Vec::new(), revoked: true }
+        Card { revoked: true, ..Card::with(Arc::from([]), Arc::from([])) }
+    }
+
+    pub(super) fn with(functions: Functions, drivers: Arc<[Registered]>) -> Card {
+        Card { functions, drivers, bonds: Vec::new(), revoked: false, failed: false }
+    }
+
+    /// Where `function` is on it.
+    pub(super) fn position(&self, function: &Function) -> Option<usize> {
+        self.functions.iter().position(|there| std::ptr::eq(Arc::as_ptr(there.function()), function))
+    }
+
+    /// Keeps the order of functions: they end from the last to the first (HP-01).
+    pub(super) fn add(&mut self, bond: Bond) {
+        let at = self.bonds.partition_point(|other| other.function <= bond.function);
+        self.bonds.insert(at, bond);
+    }
+
+    /// The bond that was made last at the function in this place.
+    pub(super) fn bond_at(&self, function: usize) -> Option<&Bond> {
+        self.bonds.iter().rev().find(|bond| bond.function == function)
     }
 
     pub(super) fn bond(&mut self, id: u64) -> Option<&mut Bond> {
@@ -82,7 +111,9 @@ pub(super) struct Desk {
     pub(super) carried_out: usize,
     /// What is left of the effect that is being carried out.
     pub(super) tasks: VecDeque<Task>,
-    /// When the time for that effect is over.
+    /// What drivers are to be called for from outside; comes after everything else.
+    pub(super) errands: Errands,
+    /// When the time for that effect, or for that errand's task, is over.
     pub(super) effect_until: Duration,
     pub(super) timer: Option<Duration>,
     pub(super) card: Card,
@@ -114,6 +145,7 @@ impl Desk {
             effects: Vec::new(),
             carried_out: 0,
             tasks: VecDeque::new(),
+            errands: Errands::default(),
             effect_until: Duration::ZERO,
             timer: None,
             card: Card::none(),

@@ -24,9 +24,18 @@ impl Controller {
     /// In builds with debug assertions, if this thread holds a pass or a lock (law 1).
     pub fn drive(&self, token: &mut ThreadToken) -> Option<Duration> {
         token.assert_holds_nothing();
+        let now = self.now();
         let mut desk = self.desk.lock();
         desk.woken = false;
+        if desk.patience_ends().is_some_and(|when| when <= now) {
+            desk.give_way();
+        }
         if desk.driving.is_some() {
+            let again = desk.patience_ends();
+            drop(desk);
+            if let Some(when) = again {
+                self.wake_at(when);
+            }
             return None;
         }
         let ticket = desk.next_number();
@@ -46,7 +55,11 @@ impl Controller {
             let since = now;
             desk.driving =
                 Some(Driving { ticket, call: Some(Call { ticket, who, name, purpose, since, until }) });
+            let again = desk.patience_ends();
             drop(desk);
+            if let Some(when) = again {
+                self.wake_at(when);
+            }
             // Calls of foreign code are contained where they are made. This is for what else it is in: the model of a device that is
             // told, or dropped, as a driver's hold ends.
             let deadline = Deadline::after(until.saturating_sub(now));
@@ -65,7 +78,7 @@ impl Controller {
         }
         desk.driving = None;
         drop(desk);
-        self.parts.crew.wake_at(&self.me, self.now());
+        self.wake_at(self.now());
         Some(Duration::ZERO)
     }
 
@@ -76,7 +89,7 @@ impl Controller {
         drop(desk);
         // Said again each time: it may have come due meanwhile, for somebody who left at once because this thread drove.
         if let Some(when) = timer {
-            self.parts.crew.wake_at(&self.me, when);
+            self.wake_at(when);
         }
         timer.map(|when| when.saturating_sub(now))
     }
@@ -102,12 +115,15 @@ impl Desk {
     /// The next piece of work; none if nothing is due.
     fn next_work(&mut self, now: Duration) -> Option<Work> {
         // Every round takes something out of a queue that is bounded, or a timer that is then set ahead.
+        self.errands.is_out = false;
         loop {
             if let Some(task) = self.tasks.pop_front() {
-                match self.load(task) {
-                    Some(work) => return Some(work),
-                    None => continue,
+                let work = self.load(task);
+                if work.is_some() {
+                    return work;
                 }
+                self.errands.is_out = false;
+                continue;
             }
             if let Some(effect) = self.effects.get(self.carried_out).copied() {
                 self.carried_out += 1;
@@ -124,9 +140,10 @@ impl Desk {
             } else if self.timer.is_some_and(|when| when <= now) {
                 self.timer = None;
                 self.step(now, Event::Timer);
-            } else {
-                let event = self.inbox.pop(self.slot.sight())?;
+            } else if let Some(event) = self.inbox.pop(self.slot.sight()) {
                 self.take_up(now, event);
+            } else if !self.go_on_errand(now) {
+                return None;
             }
         }
     }
@@ -140,6 +157,8 @@ impl Desk {
             }
             // Others may have something still.
             Event::Released => self.tasks.push_back(Task::Check { from: 0 }),
+            // Of a card that has left meanwhile.
+            Event::Failed if !self.card.failed => {}
             _ => self.step(now, event),
         }
     }

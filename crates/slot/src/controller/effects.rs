@@ -70,8 +70,11 @@ impl Desk {
             Task::Configure => self.bring_up(Work::Configure, Event::Configured(false)),
             // Beside another call that is left behind, but not twice.
             Task::CutPower => (!self.is_out(&self.hardware, "cut_power")).then_some(Work::CutPower),
-            Task::Probe { bond, function, driver } => self.probe(bond, function, driver),
-            Task::Offer { function, driver } => self.offer(function, driver),
+            Task::Probe { bond, at } => self.probe(bond, at),
+            Task::Offer(at) => self.offer(at),
+            Task::Call { bond, call } => self.call(bond, call),
+            Task::Unbind { bond } => self.with_bound(bond, |held, bound| Work::Unbind { held, bound }),
+            Task::Reply(answering, answer) => Some(Work::Reply(answering, answer)),
             Task::Request { bond, nth } => {
                 self.with_bound(bond, |held, bound| Work::Request { held, bound, nth })
             }

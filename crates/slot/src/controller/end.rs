@@ -58,6 +58,7 @@ impl Desk {
         let removal = if lost || self.inbox.tells_of_a_loss() { Removal::Surprise } else { Removal::Orderly };
         self.slot = Slot::new(self.slot.features(), &Settings::default());
         self.timer = None;
+        self.give_errands_up();
         let bonds: Vec<u64> = self.card.bonds.iter().rev().map(|bond| bond.id).collect();
         // Drivers end while their functions still work.
         self.tasks.extend(bonds.into_iter().map(|bond| Task::Shutdown { bond }));

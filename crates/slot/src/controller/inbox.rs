@@ -62,7 +62,7 @@ impl Inbox {
             Event::Card(on) => self.change(Level::Card, on),
             Event::Link(on) => self.change(Level::Link, on),
             Event::Latch(on) => self.change(Level::Latch, on),
-            Event::PowerFault | Event::Replaced | Event::Released => {
+            Event::PowerFault | Event::Replaced | Event::Failed | Event::Released => {
                 if !self.entries.contains(&Entry::Once(event)) {
                     self.entries.push_back(Entry::Once(event));
                 }
@@ -85,11 +85,11 @@ impl Inbox {
         self.entries.iter().filter(same).count() >= if cancel { MAX_CANCELS } else { MAX_OPERATIONS }
     }
 
-    /// Whether what was in the slot is not, or was not in between.
+    /// Whether what was in the slot is not, or was not in between, or does not work any more.
     pub(super) fn tells_of_a_loss(&self) -> bool {
         let loss = |entry: &Entry| match entry {
             Entry::Level(Level::Card | Level::Link, on, flapped) => !on || *flapped,
-            Entry::Once(event) => *event == Event::Replaced,
+            Entry::Once(event) => matches!(event, Event::Replaced | Event::Failed),
             _ => false,
         };
         self.entries.iter().any(loss) || matches!(self.rest, Some(Event::Card(_) | Event::Link(_)))

@@ -23,8 +23,12 @@ impl Controller {
 
     fn end_late(&self, token: &mut ThreadToken, done: Done) {
         match done {
-            Done::Probed(binding, Ok(bound)) | Done::Back(binding, bound) => end(token, &binding, bound),
-            Done::Probed(binding, Err(_)) | Done::Attached(_, binding) => binding.release(token),
+            Done::Probed(binding, Ok((bound, _)))
+            | Done::Back(binding, bound)
+            | Done::Answered(binding, bound, _) => end(token, &binding, bound),
+            Done::Probed(binding, Err(_)) | Done::Attached(_, binding) | Done::Unbound(binding) => {
+                binding.release(token);
+            }
             Done::Configured(Ok(functions), _) => {
                 take_away::disconnect(&functions, token);
                 let deadline = Deadline::after(self.settings.effect_timeout);

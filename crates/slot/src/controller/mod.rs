@@ -11,6 +11,12 @@
 //! that was bound late is removed, functions that were found late are taken out again), crosses itself out of the list of
 //! those left behind, and touches nothing else of the slot.
 //!
+//! # Calls from outside
+//! Whoever recovers a function has its driver called here ([`Controller::call_driver`]), as an [errand]: when nothing else is due, one
+//! at a time. So it never meets a probe, a request or a removal of the same driver; whatever happens to the slot goes first, and a card that
+//! is torn out, has failed or is taken by force does not wait for the call either: the call is left behind at once. An orderly
+//! unplug begins when the call has returned, or is past its time.
+//!
 //! What this module does **not** do: it has no threads (see [`Crew`]), and decides nothing about the life of a slot.
 //!
 //! # Concurrency
@@ -23,6 +29,7 @@ mod desk;
 mod drive;
 mod effects;
 mod end;
+mod errand;
 mod inbox;
 mod late;
 mod report;
@@ -30,7 +37,7 @@ mod take_away;
 mod work;
 
 use crate::consumer::Consumer;
-use crate::crew::Crew;
+use crate::crew::{Crew, Driven};
 use crate::driver::Drivers;
 use crate::effect::Finished;
 use crate::event::{Event, Request};
@@ -41,11 +48,13 @@ use crate::settings::Settings;
 use crate::sight::Features;
 use crate::watch::Watch;
 use desk::Desk;
+use gate::ThreadToken;
 use gate::lock::{Condvar, Leaf, LeafGuard};
-use pci_core::Time;
+use pci_core::{Function, Time};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+pub use errand::MAX_DRIVER_CALLS;
 pub use report::{LeftBehind, Report};
 
 /// What a slot works with.
@@ -66,6 +75,8 @@ pub struct Parts {
 /// The owner of one slot; see the module's head.
 pub struct Controller {
     name: Arc<str>,
+    /// What threads that drive it are called.
+    thread: String,
     settings: Settings,
     parts: Parts,
     me: Weak<Controller>,
@@ -85,8 +96,10 @@ impl Controller {
         parts: Parts,
     ) -> Arc<Controller> {
         let desk = Desk::new(features, settings);
+        let name = name.into();
         Arc::new_cyclic(|me| Controller {
-            name: name.into(),
+            thread: format!("slot {name}"),
+            name,
             settings,
             parts,
             me: me.clone(),
@@ -113,12 +126,34 @@ impl Controller {
     /// Card, link and latch are levels: of any number of changes that nobody has seen yet, the last is kept, and that there
     /// were some. If the card or the link is lost, nothing reaches the functions from here on (HP-12).
     pub fn post(&self, event: Event) {
+        // Not about a function: nobody knows of which card it would be.
+        if event != Event::Failed {
+            self.put(self.desk.lock(), event);
+        }
+    }
+
+    /// `function` does not work any more, and nothing will make it: its card is taken away from everybody at once, as if it had been torn
+    /// out, and the slot stays off until it is switched on again or another card is put in (EEH-17). False, and nothing happens,
+    /// if the function is on no card of this slot, or not any more. Waits for nothing and may be called anywhere.
+    pub fn fail(&self, function: &Function) -> bool {
         let mut desk = self.desk.lock();
+        let here = desk.card.position(function).is_some() && !desk.is_closing();
+        if here {
+            desk.card.failed = true;
+            self.put(desk, Event::Failed);
+        }
+        here
+    }
+
+    fn put(&self, mut desk: LeafGuard<'_, ranks::Desk, Desk>, event: Event) {
         if desk.is_closing() || !desk.inbox.push(event) {
             return;
         }
-        let lost = matches!(event, Event::Card(false) | Event::Link(false) | Event::Replaced);
+        let lost = matches!(event, Event::Card(false) | Event::Link(false) | Event::Replaced | Event::Failed);
         let functions = lost.then(|| desk.card.functions.clone());
+        if lost {
+            desk.give_way();
+        }
         self.wake(desk);
         // Retiring them is for who drives, who has a token; a freeze refuses as much.
         for function in functions.iter().flat_map(|functions| functions.iter()) {
@@ -139,6 +174,9 @@ impl Controller {
         if refused.is_none() {
             desk.inbox.push(Event::Asked(id, request));
             desk.operations.push(Arc::clone(&operation));
+            if (request == Request::Disable { timeout: Duration::ZERO }) {
+                desk.give_way();
+            }
             self.wake(desk);
         }
         operation
@@ -159,27 +197,37 @@ impl Controller {
         self.post(Event::Released);
     }
 
-    /// The slot's timer is due: has somebody drive. For a crew whose clock runs ahead, too: it is told again when.
-    #[cfg(not(any(loom, shuttle)))]
-    pub(crate) fn timer_is_due(&self) {
-        let desk = self.desk.lock();
-        self.wake(desk);
-    }
-
-    /// Whether somebody drives, or is about to.
-    #[cfg(not(any(loom, shuttle)))]
-    pub(crate) fn is_busy(&self) -> bool {
-        let desk = self.desk.lock();
-        desk.driving.is_some() || desk.woken
-    }
-
     /// Has somebody drive, unless somebody does, or will.
     fn wake(&self, mut desk: LeafGuard<'_, ranks::Desk, Desk>) {
         let needed = desk.driving.is_none() && !std::mem::replace(&mut desk.woken, true);
         drop(desk);
         if needed && let Some(me) = self.me.upgrade() {
-            self.parts.crew.wake(&me);
+            self.parts.crew.wake(&(me as Arc<dyn Driven>));
         }
+    }
+
+    /// Has the crew come back at that time.
+    fn wake_at(&self, when: Duration) {
+        let me: Weak<dyn Driven> = self.me.clone();
+        self.parts.crew.wake_at(&me, when);
+    }
+}
+
+impl Driven for Controller {
+    fn name(&self) -> &str {
+        &self.thread
+    }
+
+    fn now(&self) -> Duration {
+        Controller::now(self)
+    }
+
+    fn drive(&self, token: &mut ThreadToken) -> Option<Duration> {
+        Controller::drive(self, token)
+    }
+
+    fn overdue(&self, now: Duration) -> Option<Duration> {
+        Controller::overdue(self, now)
     }
 }
 

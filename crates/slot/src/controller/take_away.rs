@@ -77,7 +77,9 @@ impl Desk {
         if removal == Removal::Orderly {
             self.tasks.push_back(Task::Quiet);
         }
-        self.tasks.extend([Task::Disconnect, Task::Drain]);
+        self.tasks.push_back(Task::Disconnect);
+        self.give_errands_up();
+        self.tasks.push_back(Task::Drain);
         for bond in self.card.bonds.iter().rev() {
             self.tasks.push_back(Task::Remove { bond: bond.id, removal });
             self.tasks.push_back(Task::LetGo { bond: bond.id });

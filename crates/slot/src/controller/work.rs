@@ -6,18 +6,29 @@ use super::desk::{Bond, Card, Desk};
 use crate::binding::Binding;
 use crate::consumer::Consumer;
 use crate::driver::{Bound, ProbeError, Registered};
+use crate::driver_call::{Answering, DriverAnswer, DriverCall};
 use crate::effect::{Finished, Lamp, Removal};
 use crate::event::Event;
 use crate::operation::Operation;
 use crate::watch::{Failure, Told};
 use assign::Assignment;
 use gate::{Deadline, ThreadToken};
+use pci_core::recovery::Handlers;
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Indicator {
     Power,
     Attention,
+}
+
+/// The `function`th function of a card, and the `driver`th driver that it is offered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) function: usize,
+    pub(super) driver: usize,
+    /// An errand: no further function is offered.
+    pub(super) only: bool,
 }
 
 /// Something to be done. Seats and bonds are named by their numbers; those that are not there any more are passed over.
@@ -27,16 +38,23 @@ pub(super) enum Task {
     ApplyPower,
     CutPower,
     Configure,
-    /// Offers the `function`th function to the `driver`th driver, and then to those after it.
-    Offer {
-        function: usize,
-        driver: usize,
-    },
+    /// Offers a function to a driver, and then to those after it.
+    Offer(At),
     Probe {
         bond: u64,
-        function: usize,
-        driver: usize,
+        at: At,
     },
+    /// Calls a driver on an errand.
+    Call {
+        bond: u64,
+        call: DriverCall,
+    },
+    /// Ends a driver at a function that stays.
+    Unbind {
+        bond: u64,
+    },
+    /// What came of an errand.
+    Reply(Answering, DriverAnswer),
     Request {
         bond: u64,
         nth: u32,
@@ -106,8 +124,11 @@ pub(super) enum Work {
     ApplyPower,
     CutPower,
     Configure,
-    Offer { function: Arc<Assignment>, driver: Registered, at: (usize, usize) },
-    Probe { held: Held, driver: Registered, at: (usize, usize) },
+    Offer { function: Arc<Assignment>, driver: Registered, at: At },
+    Probe { held: Held, driver: Registered, at: At },
+    Call { held: Held, bound: Box<dyn Bound>, call: DriverCall, has_handler: bool },
+    Unbind { held: Held, bound: Box<dyn Bound> },
+    Reply(Answering, DriverAnswer),
     Request { held: Held, bound: Box<dyn Bound>, nth: u32 },
     Keep { held: Held, bound: Box<dyn Bound> },
     Remove { driver: Arc<str>, bound: Box<dyn Bound>, removal: Removal },
@@ -131,10 +152,26 @@ pub(super) enum Purpose {
     Nothing,
     ApplyPower,
     Configure,
-    Offer { function: usize, driver: usize },
-    Probe { bond: u64, function: usize, driver: usize },
+    Offer(At),
+    Probe { bond: u64, at: At },
     Bond(u64),
+    Call { bond: u64 },
+    Unbind { bond: u64 },
+    LetGo,
     Check { seat: u64 },
+}
+
+impl Purpose {
+    /// Whose driver is being called, of those that have a bond.
+    pub(super) fn bond(self) -> Option<u64> {
+        match self {
+            Purpose::Bond(bond)
+            | Purpose::Probe { bond, .. }
+            | Purpose::Call { bond }
+            | Purpose::Unbind { bond } => Some(bond),
+            _ => None,
+        }
+    }
 }
 
 /// What came out of a piece of work.
@@ -147,9 +184,13 @@ pub(super) enum Done {
     /// The driver is for the function, which was attached for it.
     Attached(Arc<str>, Arc<Binding>),
     NotAttached(String),
-    Probed(Arc<Binding>, Result<Box<dyn Bound>, ProbeError>),
+    Probed(Arc<Binding>, Result<(Box<dyn Bound>, Handlers), ProbeError>),
     /// The driver's callback has returned.
     Back(Arc<Binding>, Box<dyn Bound>),
+    /// The same, with what came of it.
+    Answered(Arc<Binding>, Box<dyn Bound>, DriverAnswer),
+    /// The driver has ended, and has its hold still.
+    Unbound(Arc<Binding>),
     Holds(bool),
     Orphans(Vec<String>),
 }
@@ -180,21 +221,20 @@ impl Work {
         match self {
             Work::ApplyPower => Purpose::ApplyPower,
             Work::Configure => Purpose::Configure,
-            Work::Offer { at: (function, driver), .. } => {
-                Purpose::Offer { function: *function, driver: *driver }
-            }
-            Work::Probe { held, at: (function, driver), .. } => {
-                Purpose::Probe { bond: held.id, function: *function, driver: *driver }
-            }
+            Work::Offer { at, .. } => Purpose::Offer(*at),
+            Work::Probe { held, at, .. } => Purpose::Probe { bond: held.id, at: *at },
+            Work::Call { held, .. } => Purpose::Call { bond: held.id },
+            Work::Unbind { held, .. } => Purpose::Unbind { bond: held.id },
+            Work::LetGo(_) => Purpose::LetGo,
             Work::Request { held, .. } | Work::Keep { held, .. } => Purpose::Bond(held.id),
             Work::Check(seat) => Purpose::Check { seat: seat.id },
             _ => Purpose::Nothing,
         }
     }
 
-    /// It concerns those who watch only.
+    /// It concerns those who watch, or wait for an answer, only.
     pub(super) fn is_told(&self) -> bool {
-        matches!(self, Work::Tell(_) | Work::Finish { .. } | Work::Closed)
+        matches!(self, Work::Tell(_) | Work::Finish { .. } | Work::Reply(..) | Work::Closed)
     }
 
     /// It may take all the time that there is for its effect.
@@ -217,10 +257,15 @@ impl Work {
             Work::CutPower => contained(|| hardware.cut_power(token, deadline)).map(nothing),
             Work::Configure => slot.configure(token, deadline),
             Work::Offer { function, driver, .. } => slot.attach_for(token, &function, driver),
-            Work::Probe { held, driver, .. } => {
-                let probed = contained(|| driver.driver.probe(token, &held.binding));
-                probed.map(|probed| Done::Probed(held.binding, probed))
+            Work::Probe { held, driver, .. } => return super::bring_up::probe(held, &driver, token),
+            Work::Call { held, bound, call, has_handler } => {
+                return super::errand::call(held, bound, (call, has_handler), token);
             }
+            Work::Unbind { held, bound } => {
+                let failure = contained(|| bound.remove(token, Removal::Orderly)).err();
+                return Ended { done: Done::Unbound(held.binding), failure };
+            }
+            Work::Reply(answering, answer) => contained(|| answering.give(answer)).map(nothing),
             Work::Request { held, mut bound, nth } => {
                 let failure = contained(|| bound.request(token, nth)).err();
                 return Ended { done: Done::Back(held.binding, bound), failure };
@@ -285,6 +330,9 @@ impl Desk {
             Work::Unconfigure { .. } => (&self.hardware, "unconfigure"),
             Work::Offer { driver, .. } => (&driver.name, "matches"),
             Work::Probe { driver, .. } => (&driver.name, "probe"),
+            Work::Call { held, call, .. } => (&held.driver, call.method()),
+            Work::Unbind { held, .. } => (&held.driver, "remove"),
+            Work::Reply(..) => (&self.own, "answer"),
             Work::Request { held, .. } => (&held.driver, "request"),
             Work::Keep { held, .. } => (&held.driver, "keep"),
             Work::Remove { driver, .. } => (driver, "remove"),

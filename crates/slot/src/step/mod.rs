@@ -51,6 +51,7 @@ impl Step<'_> {
             }
             Event::PowerFault => self.power_fault(),
             Event::Replaced => self.lost(Cause::Replaced),
+            Event::Failed => self.failed(),
             Event::Powered(done) => self.powered(done),
             Event::Configured(done) => self.configured(done),
             Event::Released => self.released(),

@@ -94,6 +94,17 @@ impl Step<'_> {
         }
     }
 
+    /// It is lost, and is not brought up again by itself; it can be switched on, as any card.
+    pub(super) fn failed(&mut self) {
+        if matches!(self.slot.state, State::Off | State::BlinkingOn { .. }) {
+            return;
+        }
+        self.stays_off();
+        self.order(Effect::Disconnect);
+        self.order(Effect::AttentionLamp(Lamp::On));
+        self.lost(Cause::Failed);
+    }
+
     /// A card that is there still, or another one, is brought up again when this one has left (HP-14, HP-15), unless somebody
     /// wants it off (HP-17). Whether its link comes back is found out then.
     fn bring_back_after(&mut self, cause: Cause) {

@@ -1,62 +1,55 @@
 //! The thread that looks at the clock: for timers that are due, and for calls that are overdue.
 
-use super::{Inner, next_look};
-use crate::controller::Controller;
-use gate::ThreadToken;
+use super::roster::Busy;
+use super::{Inner, LOOK, RARE_LOOK};
+use gate::{Deadline, ThreadToken};
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Runs as long as there is a timer, or a slot that is driven.
+/// Runs as long as there is a timer, or something that is driven.
 pub(super) fn run(inner: &Arc<Inner>, token: &mut ThreadToken) {
     loop {
         let mut roster = inner.roster.lock();
         let now = Instant::now();
         let due = roster.due(now);
-        let (busy, waiting) = roster.take_busy();
+        let waiting = roster.take_waiting();
+        let busy = roster.busy();
         drop(roster);
-        for slot in due.iter().filter_map(Weak::upgrade) {
-            slot.timer_is_due();
-            let_go(slot);
-        }
-        for slot in waiting {
-            inner.start(&slot);
-            let_go(slot);
-        }
-        let still = busy.into_iter().filter(is_busy).collect();
+        due.iter().filter_map(Weak::upgrade).chain(waiting).for_each(|driven| inner.start(driven));
+        let look = busy.into_iter().map(look_at).min();
         let mut roster = inner.roster.lock();
-        roster.put_back(still);
         if !roster.is_busy() && roster.next_timer().is_none() {
             return roster.clock_ends();
         }
-        let until = next_look(&roster, now);
-        drop(inner.changed.wait(roster, token, until));
+        let look = roster.is_busy().then(|| now + look.unwrap_or(LOOK));
+        let until = [look, roster.next_timer()].into_iter().flatten().min().unwrap_or(now + LOOK);
+        drop(inner.changed.wait(roster, token, Deadline::at(until)));
     }
 }
 
-/// Whether a slot is driven still, by a thread that was not left behind.
-fn is_busy(slot: &Weak<Controller>) -> bool {
-    slot.upgrade().is_some_and(|slot| {
-        slot.overdue(slot.now());
-        let busy = slot.is_busy();
-        let_go(slot);
-        busy
-    })
+/// Takes a call that is overdue away from its thread; answers after how long to look again.
+fn look_at(busy: Arc<Busy>) -> Duration {
+    let driven = &busy.driven;
+    let calls = driven.overdue(driven.now()).is_some();
+    let_go(busy);
+    if calls { LOOK } else { RARE_LOOK }
 }
 
-/// The last reference is dropped elsewhere: what a slot's owner supplied may hang or panic as it ends, and every other slot needs this
+/// The last reference is dropped elsewhere: what the owner of a slot supplied may hang or panic as it ends, and every other one needs this
 /// thread.
-fn let_go(slot: Arc<Controller>) {
-    if let Some(last) = Arc::into_inner(slot) {
+pub(super) fn let_go(busy: Arc<Busy>) {
+    if let Some(last) = Arc::into_inner(busy) {
         let _not_even_a_thread = Builder::new().name(String::from("slot end")).spawn(move || drop(last));
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "what a test waits for is its own")]
+#[allow(clippy::unwrap_used, reason = "test code")]
 mod tests {
     use super::*;
-    use crate::{ByHand, Drivers, Features, Hardware, Lamp, Parts, Removal, Settings};
+    use crate::{ByHand, Controller, Drivers, Features, Hardware, Lamp, Parts, Removal, Settings};
     use assign::Assignment;
     use gate::Deadline;
     use pci_core::RealTime;
@@ -109,9 +102,9 @@ mod tests {
             },
         );
         let weak = Arc::downgrade(&slot);
-        let_go(slot);
-        assert!(weak.upgrade().is_none());
+        let_go(Arc::new(Busy { driven: slot }));
         drop(let_end);
-        assert_ne!(has_ended.recv(), Ok(current().id()));
+        assert_ne!(has_ended.recv().unwrap(), current().id());
+        assert!(weak.upgrade().is_none());
     }
 }

@@ -1,21 +1,18 @@
-//! The crew of a process: a thread for each slot that is busy, and one that looks at the clock for all of them.
+//! The crew of a process: a thread for each slot (or whatever else is [`Driven`]) that is busy, and one that looks at the clock for all.
 //!
-//! A driving thread begins when its slot is woken and ends when nothing is due there any more; one that was left behind in a call
-//! ends when the call returns. The clock's thread wakes slots whose timer is due and looks for calls that are [overdue]; it
-//! ends when there is neither. So a house in which nothing happens has none of these threads.
+//! A driving thread begins when something is woken and ends when nothing is due there any more; one that was left behind in a call
+//! ends when the call returns. The clock's thread has those driven whose timer is due and looks for calls that are
+//! [overdue](Driven::overdue); it ends when there is neither a timer nor a thread. So a house in which nothing happens has none of these threads.
 //!
 //! What this module does **not** do: it knows nothing of what is driven.
 //!
 //! # Concurrency
-//! Who is there and who is woken when is behind one leaf, the *roster*. Threads are started and slots called without it.
-//!
-//! [overdue]: Controller::overdue
+//! Who is there and who is woken when is behind one leaf, the *roster*. Threads are started, and what is driven is called, without it.
 
 mod clock;
 mod roster;
 
-use crate::controller::Controller;
-use crate::crew::Crew;
+use crate::crew::{Crew, Driven};
 use crate::patience::{is_over, look_until};
 use crate::ranks;
 use gate::lock::{Condvar, Leaf};
@@ -24,7 +21,7 @@ use gate::{Deadline, ThreadToken};
 use roster::Roster;
 use std::sync::{Arc, Weak};
 use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The crew of a process; see the module's head.
 pub struct Threads {
@@ -32,7 +29,7 @@ pub struct Threads {
 }
 
 struct Inner {
-    /// Rank: 91, slot crew; a leaf: slots are woken from anywhere.
+    /// Rank: 91, slot crew; a leaf: slots and the like are woken from anywhere.
     roster: Leaf<ranks::Crew, Roster>,
     /// Of the roster: something for the clock, or the end of a thread.
     changed: Condvar,
@@ -53,7 +50,7 @@ impl Threads {
     }
 
     /// Ends the waits for timers and waits until all threads have ended, also those left behind; false if the deadline comes first.
-    /// A slot that is woken later has a thread again, but no timer.
+    /// What is woken later has a thread again, but no timer.
     ///
     /// # Panics
     /// In builds with debug assertions, if this thread holds a pass or a lock (law 1).
@@ -75,40 +72,45 @@ impl Drop for Threads {
 }
 
 impl Crew for Threads {
-    fn wake(&self, controller: &Arc<Controller>) {
-        self.inner.start(controller);
+    fn wake(&self, driven: &Arc<dyn Driven>) {
+        self.inner.start(Arc::clone(driven));
         self.inner.look_at_the_clock();
     }
 
-    fn wake_at(&self, controller: &Weak<Controller>, when: Duration) {
-        let Some(there) = controller.upgrade() else { return };
+    fn wake_at(&self, driven: &Weak<dyn Driven>, when: Duration) {
+        let Some(there) = driven.upgrade() else { return };
         let at = Deadline::after(when.saturating_sub(there.now())).instant();
-        self.inner.roster.lock().set_timer(controller, at);
+        self.inner.roster.lock().set_timer(driven, at);
         self.inner.look_at_the_clock();
     }
 }
 
 impl Inner {
-    /// A thread that drives `controller`. Without one, for want of memory, the clock tries again.
-    fn start(self: &Arc<Inner>, controller: &Arc<Controller>) {
-        self.roster.lock().begin(controller);
-        let (inner, driven) = (Arc::clone(self), Arc::clone(controller));
+    /// A thread that drives. Without one, for want of memory, the clock tries again. Never drops the last reference here.
+    fn start(self: &Arc<Inner>, driven: Arc<dyn Driven>) {
+        let whose = Arc::downgrade(&driven);
         // What an operator may have put into a name, and a thread must not have.
-        let name = format!("slot {}", controller.name()).replace('\0', "?");
+        let name = driven.name().replace('\0', "?");
+        let busy = self.roster.lock().begin(driven);
+        let (inner, its_own, its_name) = (Arc::clone(self), Arc::clone(&busy), Weak::clone(&whose));
         let started = Builder::new().name(name).spawn(move || {
             let mut token = ThreadToken::at_thread_entry();
-            let _timer_is_announced = driven.drive(&mut token);
-            drop(driven);
+            let _timer_is_announced = its_own.driven.drive(&mut token);
+            drop(its_own);
             drop(token);
-            inner.ended();
+            inner.ended(&its_name);
         });
         if started.is_err() {
-            self.roster.lock().not_begun(controller);
+            let mut roster = self.roster.lock();
+            roster.end(&whose);
+            roster.waits(Arc::clone(&busy.driven));
         }
+        clock::let_go(busy);
     }
 
-    fn ended(&self) {
-        self.roster.lock().end();
+    /// What it has had in its hands is dropped already: that may take its time.
+    fn ended(&self, driven: &Weak<dyn Driven>) {
+        self.roster.lock().end(driven);
         self.changed.notify_all();
     }
 
@@ -136,11 +138,7 @@ impl Inner {
     }
 }
 
-/// How often the clock's thread looks for calls that are overdue, while there is any driving.
+/// How often the clock's thread looks for calls that are overdue, while there are any.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// When to look next.
-fn next_look(roster: &Roster, now: Instant) -> Deadline {
-    let busy = roster.is_busy().then(|| now + LOOK);
-    Deadline::at([busy, roster.next_timer()].into_iter().flatten().min().unwrap_or(now + LOOK))
-}
+/// The same, while there are only threads that were left behind, are between two calls, or have not begun.
+const RARE_LOOK: Duration = Duration::from_millis(250);

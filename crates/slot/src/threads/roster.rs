@@ -1,19 +1,29 @@
 //! Who is driven, who is woken when, and how many threads there are.
 
-use crate::controller::Controller;
+use crate::crew::Driven;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+/// What threads are driving, or about to; shared by them and the one that looks at the clock.
+pub(super) struct Busy {
+    pub(super) driven: Arc<dyn Driven>,
+}
+
+/// The same for as long as anybody has a reference, also a weak one.
+fn address(driven: &Weak<dyn Driven>) -> usize {
+    driven.as_ptr().cast::<()>().addr()
+}
+
 /// See the module's head.
 #[derive(Default)]
 pub(super) struct Roster {
-    /// By the address of the slot's owner.
-    timers: HashMap<usize, (Weak<Controller>, Instant)>,
-    /// Slots that may be driven at present.
-    busy: Vec<Weak<Controller>>,
-    /// Slots for which no thread could be had.
-    waiting: Vec<Arc<Controller>>,
+    /// By the address of what is driven.
+    timers: HashMap<usize, (Weak<dyn Driven>, Instant)>,
+    /// What threads have in their hands, also those that were left behind; how many threads. By its address.
+    busy: HashMap<usize, (Weak<Busy>, usize)>,
+    /// For which no thread could be had.
+    waiting: Vec<Arc<dyn Driven>>,
     driving: usize,
     clock: bool,
     stopped: bool,
@@ -24,30 +34,42 @@ impl Roster {
         self.driving + usize::from(self.clock)
     }
 
-    pub(super) fn begin(&mut self, controller: &Arc<Controller>) {
+    /// A thread begins. What it has in its hands, until [`Roster::end`].
+    pub(super) fn begin(&mut self, driven: Arc<dyn Driven>) -> Arc<Busy> {
         self.driving += 1;
-        if !self.busy.iter().any(|other| std::ptr::eq(other.as_ptr(), Arc::as_ptr(controller))) {
-            self.busy.push(Arc::downgrade(controller));
+        let (busy, threads) = self.busy.entry(address(&Arc::downgrade(&driven))).or_default();
+        *threads += 1;
+        // Who is there has a reference of its own: this is not the last one.
+        busy.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Busy { driven });
+            *busy = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    /// It has ended, or was not begun.
+    pub(super) fn end(&mut self, driven: &Weak<dyn Driven>) {
+        self.driving -= 1;
+        let at = address(driven);
+        if let Some((_, threads)) = self.busy.get_mut(&at) {
+            *threads -= 1;
+            if *threads == 0 {
+                self.busy.remove(&at);
+            }
         }
     }
 
-    pub(super) fn not_begun(&mut self, controller: &Arc<Controller>) {
-        self.driving -= 1;
-        self.waiting.push(Arc::clone(controller));
+    /// The clock tries again.
+    pub(super) fn waits(&mut self, driven: Arc<dyn Driven>) {
+        self.waiting.push(driven);
     }
 
-    pub(super) fn end(&mut self) {
-        self.driving -= 1;
-    }
-
-    /// Of two times the earlier counts: two threads may say what they found in either order. A slot that is woken too early
-    /// says again when.
-    pub(super) fn set_timer(&mut self, controller: &Weak<Controller>, at: Instant) {
+    /// Of two times the earlier counts: two threads may say what they found in either order. Who is woken too early says again when.
+    pub(super) fn set_timer(&mut self, driven: &Weak<dyn Driven>, at: Instant) {
         if self.stopped {
             return;
         }
-        let timer = self.timers.entry(controller.as_ptr().addr());
-        let (_, earliest) = timer.or_insert_with(|| (Weak::clone(controller), at));
+        let (_, earliest) = self.timers.entry(address(driven)).or_insert_with(|| (Weak::clone(driven), at));
         *earliest = at.min(*earliest);
     }
 
@@ -55,23 +77,23 @@ impl Roster {
         self.timers.values().map(|(_, at)| *at).min()
     }
 
-    /// Takes out the slots whose timers are due.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Weak<Controller>> {
-        self.timers.extract_if(|_, (_, at)| *at <= now).map(|(_, (controller, _))| controller).collect()
+    /// Takes out those whose timers are due.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Weak<dyn Driven>> {
+        self.timers.extract_if(|_, (_, at)| *at <= now).map(|(_, (driven, _))| driven).collect()
     }
 
+    /// Somebody drives, or is to.
     pub(super) fn is_busy(&self) -> bool {
         !(self.busy.is_empty() && self.waiting.is_empty())
     }
 
-    /// Takes out what is to be looked at; what is busy still is put back.
-    pub(super) fn take_busy(&mut self) -> (Vec<Weak<Controller>>, Vec<Arc<Controller>>) {
-        (std::mem::take(&mut self.busy), std::mem::take(&mut self.waiting))
+    /// What is to be looked at.
+    pub(super) fn busy(&self) -> Vec<Arc<Busy>> {
+        self.busy.values().filter_map(|(busy, _)| busy.upgrade()).collect()
     }
 
-    pub(super) fn put_back(&mut self, still: Vec<Weak<Controller>>) {
-        let known: Vec<_> = self.busy.iter().map(Weak::as_ptr).collect();
-        self.busy.extend(still.into_iter().filter(|other| !known.contains(&other.as_ptr())));
+    pub(super) fn take_waiting(&mut self) -> Vec<Arc<dyn Driven>> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// True if the clock's thread is to be started.

@@ -6,6 +6,7 @@
 use assign::{Assignment, Limits, Port as DevicePort};
 use gate::{Deadline, Gate, Pass, Quiesced, ThreadToken};
 use parking_lot::{Condvar, Mutex};
+use pci_core::recovery::{Channel, Handlers, Vote};
 use pci_core::{
     BarIndex, BarKind, ConfigSpace, Device, Function, Identity, InterruptPin, ResetKind, VirtualTime,
 };
@@ -30,10 +31,12 @@ pub(crate) struct Script {
     faults: Mutex<HashMap<String, Fault>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Until it is mended.
     Hang,
+    /// The next call of it until it is mended; those that come meanwhile do not.
+    HangOnce,
     Panic,
     Fail,
 }
@@ -45,28 +48,40 @@ impl Script {
 
     /// What hangs goes on.
     pub(crate) fn mend(&self, call: &str) {
-        self.faults.lock().remove(call);
+        let mut faults = self.faults.lock();
+        faults.remove(call);
+        faults.remove(&format!("{call} is out"));
+        drop(faults);
         let _log = self.log.lock();
         self.changed.notify_all();
     }
 
     /// Notes the call; true if it is to fail.
     pub(crate) fn call(&self, call: &str) -> bool {
+        let fault = self.fault(call);
+        let out = format!("{call} is out");
+        if fault == Some(Fault::HangOnce) {
+            self.set(&out, Fault::Hang);
+            self.faults.lock().remove(call);
+        }
         self.note(call.to_owned());
-        match self.fault(call) {
+        match fault {
             Some(Fault::Panic) => panic!("{call} panics, as it was told"),
             Some(Fault::Fail) => return true,
-            Some(Fault::Hang) => {
-                let mut log = self.log.lock();
-                while self.fault(call).is_some() {
-                    assert!(!self.changed.wait_for(&mut log, LONG).timed_out(), "{call} was never mended");
-                }
-                drop(log);
-                self.note(format!("{call} returns"));
-            }
+            Some(Fault::Hang) => self.hang(call, call),
+            Some(Fault::HangOnce) => self.hang(call, &out),
             None => {}
         }
         false
+    }
+
+    fn hang(&self, call: &str, until_mended: &str) {
+        let mut log = self.log.lock();
+        while self.fault(until_mended).is_some() {
+            assert!(!self.changed.wait_for(&mut log, LONG).timed_out(), "{call} was never mended");
+        }
+        drop(log);
+        self.note(format!("{call} returns"));
     }
 
     fn fault(&self, call: &str) -> Option<Fault> {
@@ -332,6 +347,8 @@ pub(crate) struct Driven {
     pub(crate) lets_go: AtomicBool,
     pub(crate) mine: AtomicBool,
     pub(crate) bound: Arc<AtomicUsize>,
+    /// What it says it can be told of when it takes a function.
+    pub(crate) handlers: Mutex<Handlers>,
 }
 
 struct Instance {
@@ -340,6 +357,7 @@ struct Instance {
     lets_go: bool,
     function: Arc<Binding>,
     bound: Arc<AtomicUsize>,
+    handlers: Handlers,
     ended: bool,
 }
 
@@ -370,12 +388,19 @@ impl Driver for Driven {
             lets_go: self.lets_go.load(Ordering::Acquire),
             function: Arc::clone(function),
             bound: Arc::clone(&self.bound),
+            handlers: *self.handlers.lock(),
             ended: false,
         }))
     }
 }
 
 impl Instance {
+    fn called(&self, method: &str) {
+        assert!(!self.ended, "called after its end");
+        assert!(self.handlers != Handlers::empty(), "called for what it does not handle");
+        self.script.call(&format!("{}.{method}", self.name));
+    }
+
     fn end(&mut self) {
         assert!(!std::mem::replace(&mut self.ended, true), "ended twice");
         self.bound.fetch_sub(1, Ordering::AcqRel);
@@ -410,6 +435,43 @@ impl Bound for Instance {
         let works = self.function.function().region_read(token, 0, 0, &mut data).is_ok() && data == [0x5a];
         self.script.note(format!("shutdown {}", if works { "works" } else { "is gone" }));
         self.script.call(&format!("{}.shutdown", self.name));
+    }
+
+    fn error_handlers(&self) -> Handlers {
+        self.script.call(&format!("{}.error_handlers", self.name));
+        self.handlers
+    }
+
+    fn error_detected(&mut self, _token: &mut ThreadToken, channel: Channel) -> Vote {
+        self.script.note(format!("{channel:?}"));
+        self.called("error_detected");
+        Vote::CanRecover
+    }
+
+    fn mmio_enabled(&mut self, _token: &mut ThreadToken) -> Vote {
+        self.called("mmio_enabled");
+        Vote::NeedReset
+    }
+
+    fn slot_reset(&mut self, _token: &mut ThreadToken) -> Vote {
+        self.called("slot_reset");
+        Vote::Recovered
+    }
+
+    fn resume(&mut self, _token: &mut ThreadToken) {
+        self.called("resume");
+    }
+
+    fn cor_error_detected(&mut self, _token: &mut ThreadToken) {
+        self.called("cor_error_detected");
+    }
+
+    fn reset_prepare(&mut self, _token: &mut ThreadToken) {
+        self.called("reset_prepare");
+    }
+
+    fn reset_done(&mut self, _token: &mut ThreadToken) {
+        self.called("reset_done");
     }
 }
 
@@ -499,6 +561,7 @@ impl World {
             lets_go: AtomicBool::new(lets_go),
             mine: AtomicBool::new(true),
             bound: Arc::default(),
+            handlers: Mutex::new(Handlers::empty()),
         });
         self.drivers.add(driven.clone());
         driven
