@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The map of ARCHITECTURE.md, top first.
-const MAP: [&str; 15] = [
+const MAP: [&str; 16] = [
     "pci-spec",
     "nvme-spec",
     "gate",
@@ -16,6 +16,7 @@ const MAP: [&str; 15] = [
     "reset",
     "assign",
     "slot",
+    "contain",
     "zpci",
     "vfio-user",
     "models",
