@@ -4,3 +4,4 @@ pub mod endpoint;
 pub mod ism;
 pub mod nvme;
 pub mod ranks;
+mod saved;

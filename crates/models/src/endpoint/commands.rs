@@ -43,6 +43,7 @@ fn raise(registers: &Registers, port: &Port, pass: &Pass<'_>) {
     match registers.get(Register::InterruptType) {
         // A virtual function has no such line.
         0 if port.config().interrupt_layout().intx != InterruptPin::None => {
+            registers.set_line(true);
             port.interrupts().set_intx(pass, true);
         }
         1 | 2 => {

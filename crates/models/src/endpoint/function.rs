@@ -5,10 +5,14 @@ use std::sync::Arc;
 use assign::{EventSink, Port};
 use gate::{Gate, Pass, Quiesced};
 use mapping::{Area, Holds, Memory};
-use pci_core::{BarIndex, Device, DeviceRegion, FIRST_DEVICE_REGION, Mappable, ResetKind, VirtualFunction};
+use pci_core::{
+    BarIndex, Device, DeviceRegion, FIRST_DEVICE_REGION, FaultName, InjectError, Mappable, Preserve,
+    ResetKind, VirtualFunction,
+};
 
 use super::Config;
 use super::commands;
+use super::faults::{FAULTS, Faults};
 use super::history::{HISTORY, History};
 use super::pci::{self, MEMORY_BAR, REGISTER_BAR, VF_MEMORY_BYTES};
 use super::registers::{Command, Register, Registers, touches};
@@ -22,6 +26,7 @@ pub(super) struct Endpoint {
     registers: Registers,
     memory: Arc<Memory>,
     history: History,
+    faults: Faults,
     rom: Option<Arc<[u8]>>,
     /// Whether consumers may map what is memory.
     mapped: bool,
@@ -40,10 +45,28 @@ impl Endpoint {
             registers: Registers::default(),
             memory: Memory::new("endpoint-bar2", memory),
             history: History::new(),
+            faults: Faults::default(),
             rom: None,
             mapped,
             events,
         }
+    }
+
+    pub(super) fn port(&self) -> &Port {
+        &self.port
+    }
+
+    pub(super) fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    /// What is behind the memory BAR.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
     }
 
     /// What lies beyond the image reads all-ones (VF-16).
@@ -57,11 +80,16 @@ impl Endpoint {
 
 impl Device for Endpoint {
     fn read_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]) {
+        if self.faults.stand_in_the_way() {
+            data.fill(0xff);
+            return;
+        }
         match bar.get() {
             REGISTER_BAR => {
                 self.registers.read(offset, data);
                 // The handler of a level-triggered interrupt asks what happened, and with that the line goes down.
                 if touches(Register::Status, offset, data.len()) {
+                    self.registers.set_line(false);
                     self.port.interrupts().set_intx(pass, false);
                 }
             }
@@ -72,6 +100,9 @@ impl Device for Endpoint {
     }
 
     fn write_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]) {
+        if self.faults.stand_in_the_way() {
+            return;
+        }
         match bar.get() {
             REGISTER_BAR => {
                 self.registers.write(offset, data);
@@ -87,11 +118,29 @@ impl Device for Endpoint {
     }
 
     fn reset(&self, quiesced: &Quiesced<'_>, _kind: ResetKind) {
-        let Endpoint { port, registers, memory, history, rom: _, mapped: _, events: _ } = self;
+        let Endpoint { port, registers, memory, history, faults, rom: _, mapped: _, events: _ } = self;
+        faults.clear();
         port.interrupts().set_intx(quiesced, false);
         registers.clear();
         memory.clear();
         history.clear();
+    }
+
+    fn never_all_ones(&self, bar: BarIndex, offset: u64, length: usize) -> bool {
+        // Memory may hold anything.
+        bar.get() == REGISTER_BAR && Registers::never_all_ones(offset, length)
+    }
+
+    fn preserve(&self) -> Option<&dyn Preserve> {
+        Some(self)
+    }
+
+    fn faults(&self) -> &'static [FaultName] {
+        FAULTS
+    }
+
+    fn inject(&self, pass: &Pass<'_>, fault: &str) -> Result<(), InjectError> {
+        self.faults.inject(&self.port, pass, fault, self.registers.get_wide(Register::Source))
     }
 
     fn mappable(&self, region: u32) -> Option<Mappable> {

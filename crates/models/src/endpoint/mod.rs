@@ -15,9 +15,11 @@
 //! Concurrency: registers and memory are atomics; nothing is locked. Memory may be shared with other processes.
 
 mod commands;
+mod faults;
 mod function;
 mod history;
 mod pci;
+mod preserve;
 mod registers;
 
 use std::ops::RangeInclusive;

@@ -1,8 +1,10 @@
 //! The registers in BAR 0.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bitflags::bitflags;
+
+use crate::saved::fields;
 
 /// Length of the registers, in bytes; the rest of BAR 0 reads 0.
 const LENGTH: u64 = 0x40;
@@ -59,11 +61,34 @@ bitflags! {
     }
 }
 
+/// What the registers hold at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Values {
+    dwords: [u32; (LENGTH / 4) as usize],
+    line: bool,
+}
+
+fields!(Values { dwords, line });
+
 /// The registers of one function.
 #[derive(Debug, Default)]
-pub(super) struct Registers([AtomicU32; (LENGTH / 4) as usize]);
+pub(super) struct Registers {
+    dwords: [AtomicU32; (LENGTH / 4) as usize],
+    /// Whether INTx is high. The consumer reads it as part of configuration space.
+    line: AtomicBool,
+}
 
 impl Registers {
+    /// Notes the level of INTx, before it is set.
+    pub(super) fn set_line(&self, high: bool) {
+        self.line.store(high, Ordering::Release);
+    }
+
+    /// The level of INTx.
+    pub(super) fn line(&self) -> bool {
+        self.line.load(Ordering::Acquire)
+    }
+
     pub(super) fn get(&self, register: Register) -> u32 {
         self.dword(register as u64).map_or(0, |dword| dword.load(Ordering::Acquire))
     }
@@ -99,12 +124,34 @@ impl Registers {
         }
     }
 
+    /// What they hold at one moment.
+    pub(super) fn values(&self) -> Values {
+        let dword = |nth: usize| self.dwords.get(nth).map_or(0, |dword| dword.load(Ordering::Acquire));
+        Values { dwords: std::array::from_fn(dword), line: self.line() }
+    }
+
+    /// Back to what they held.
+    pub(super) fn put_back(&self, values: &Values) {
+        let Values { dwords, line } = values;
+        self.dwords.iter().zip(dwords).for_each(|(dword, value)| dword.store(*value, Ordering::Release));
+        self.set_line(*line);
+    }
+
+    /// Whether `length` bytes from `offset` can never be all-ones: with the whole command register among them, which is
+    /// cleared when it holds every command, or anything beyond the registers.
+    pub(super) fn never_all_ones(offset: u64, length: usize) -> bool {
+        let (command, end) = (Register::Command as u64, offset.saturating_add(length as u64));
+        end > LENGTH || (offset <= command && end >= command + 4)
+    }
+
     pub(super) fn clear(&self) {
-        self.0.iter().for_each(|dword| dword.store(0, Ordering::Release));
+        let Registers { dwords, line } = self;
+        dwords.iter().for_each(|dword| dword.store(0, Ordering::Release));
+        line.store(false, Ordering::Release);
     }
 
     fn dword(&self, offset: u64) -> Option<&AtomicU32> {
-        self.0.get(usize::try_from(offset / 4).ok()?)
+        self.dwords.get(usize::try_from(offset / 4).ok()?)
     }
 }
 

@@ -9,9 +9,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::MAX_CHANNELS;
 use super::token::Token;
+use crate::saved::{Field, Reader, Writer};
 
 /// No token.
 const CLOSED: u64 = 0;
+
+/// Where all channels lead, at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Leads([u64; MAX_CHANNELS as usize]);
+
+impl Field for Leads {
+    fn put(&self, out: &mut Writer) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let leads = <[u64; MAX_CHANNELS as usize]>::take(from)?;
+        let possible = |lead: &u64| *lead == CLOSED || Token::from_raw(*lead).is_some();
+        leads.iter().all(possible).then_some(Self(leads))
+    }
+}
 
 /// The channels of one function.
 #[derive(Debug, Default)]
@@ -39,6 +56,18 @@ impl Channels {
     /// How many are open.
     pub(super) fn count(&self) -> usize {
         self.0.iter().filter(|channel| channel.load(Ordering::Relaxed) != CLOSED).count()
+    }
+
+    /// Where all lead.
+    pub(super) fn leads(&self) -> Leads {
+        Leads(std::array::from_fn(|nth| {
+            self.0.get(nth).map_or(CLOSED, |channel| channel.load(Ordering::Acquire))
+        }))
+    }
+
+    /// Back to where they led.
+    pub(super) fn put_back(&self, leads: &Leads) {
+        self.0.iter().zip(leads.0).for_each(|(channel, lead)| channel.store(lead, Ordering::Release));
     }
 
     /// Closes all.

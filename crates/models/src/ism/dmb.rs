@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::MAX_DMBS;
 use super::token::Token;
+use crate::saved::fields;
 
 /// In `word`: movers may come in.
 const LIVE: u64 = 1 << 32;
@@ -44,6 +45,20 @@ pub(super) struct Dmb {
     /// GID of who may move into it.
     pub(super) sender: u64,
 }
+
+/// What is registered at a place, as it is saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) place: u8,
+    pub(super) token: u64,
+    pub(super) address: u64,
+    pub(super) length: u64,
+    pub(super) sender: u64,
+    /// Unregistering has begun: nobody comes in any more.
+    pub(super) closing: bool,
+}
+
+fields!(Registered { place, token, address, length, sender, closing });
 
 /// Why a buffer stays registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +132,31 @@ impl Dmbs {
     /// How many are registered.
     pub(super) fn count(&self) -> usize {
         self.0.iter().filter(|slot| slot.word.load(Ordering::Relaxed) & FLAGS != 0).count()
+    }
+
+    /// What is registered, by place. For who has the owner's gate to himself.
+    pub(super) fn registered(&self) -> Vec<Registered> {
+        let registered = |(place, slot): (u8, &Slot)| {
+            let Slot { word, token, address, length, sender } = slot;
+            let flags = word.load(Ordering::Acquire) & FLAGS;
+            let [token, address, length, sender] =
+                [token, address, length, sender].map(|field| field.load(Ordering::Relaxed));
+            let closing = flags & CLOSING != 0;
+            (flags != 0).then_some(Registered { place, token, address, length, sender, closing })
+        };
+        (0..).zip(&self.0).filter_map(registered).collect()
+    }
+
+    /// Registers again what was registered. For who has the owner's gate to himself; each place is there and free.
+    pub(super) fn put_back(&self, registered: &[Registered]) {
+        for Registered { place, token, address, length, sender, closing } in registered {
+            let Some(slot) = self.0.get(usize::from(*place)) else { continue };
+            let fields = [&slot.token, &slot.address, &slot.length, &slot.sender];
+            for (field, value) in fields.into_iter().zip([token, address, length, sender]) {
+                field.store(*value, Ordering::Relaxed);
+            }
+            slot.word.store(if *closing { FLAGS } else { LIVE }, Ordering::Release);
+        }
     }
 
     /// Forgets all. For who has the owner's gate to himself: nobody is inside.

@@ -41,6 +41,13 @@ impl Engine {
         (head, self.value.load(Ordering::Relaxed))
     }
 
+    /// Back to an answer. For who has the gate to himself: no command is being carried out.
+    pub(super) fn put_back(&self, (answer, given): (u64, u64)) {
+        let Engine { taken: _, head, value } = self;
+        value.store(given, Ordering::Relaxed);
+        head.store(answer, Ordering::Release);
+    }
+
     /// As after power-on. For who has the gate to himself: no command is being carried out.
     pub(super) fn reset(&self) {
         let Engine { taken, head, value } = self;

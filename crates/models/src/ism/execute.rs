@@ -83,7 +83,7 @@ fn signal(ism: &Ism, pass: &Pass<'_>, channel: u64) -> Result<u64, Outcome> {
 }
 
 /// Whether a buffer may be there. Whether there is memory is asked at each move.
-fn check(address: u64, length: u64, sender: u64) -> Result<(), Outcome> {
+pub(super) fn check(address: u64, length: u64, sender: u64) -> Result<(), Outcome> {
     let aligned = address.is_multiple_of(DMB_ALIGNMENT) && length.is_multiple_of(DMB_ALIGNMENT);
     let fits = (1..=MAX_DMB_BYTES).contains(&length) && address.checked_add(length).is_some();
     if aligned && fits && sender != 0 { Ok(()) } else { Err(Outcome::Invalid) }

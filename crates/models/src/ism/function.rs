@@ -1,10 +1,12 @@
 //! The function as its gate's owner calls it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gate::{Pass, Quiesced};
-use pci_core::{BarAccess, BarIndex, BlockRefused, Device, ResetKind};
+use pci_core::{
+    BarAccess, BarIndex, BlockRefused, Device, ErrorSign, FaultName, InjectError, Preserve, ResetKind,
+};
 
 use super::channels::Channels;
 use super::command::Request;
@@ -20,19 +22,39 @@ use super::network::Network;
 use super::pci::{COMMAND_BAR, WINDOW_BAR};
 use super::statistics::Statistic;
 
+/// The faults that it can be made to have.
+const FAULTS: &[FaultName] = &[
+    FaultName {
+        name: ALL_ONES,
+        what: "loads give all-ones and stores fail, as behind a dead link, until a reset",
+    },
+    FaultName { name: DMA_FAULT, what: "a DMA to the signal area is refused" },
+];
+const ALL_ONES: &str = "all-ones";
+const DMA_FAULT: &str = "dma-fault";
+
 /// An ISM-like function.
 pub(super) struct Ism {
-    network: Arc<Network>,
-    member: Arc<Member>,
-    channels: Channels,
-    engine: Engine,
-    last_refused: AtomicU64,
+    pub(super) network: Arc<Network>,
+    pub(super) member: Arc<Member>,
+    pub(super) channels: Channels,
+    pub(super) engine: Engine,
+    pub(super) last_refused: AtomicU64,
+    /// Somebody asked for the fault [`ALL_ONES`].
+    pub(super) unreachable: AtomicBool,
 }
 
 impl Ism {
     pub(super) fn new(network: Arc<Network>, member: Arc<Member>) -> Ism {
         let (channels, engine) = (Channels::default(), Engine::default());
-        Ism { network, member, channels, engine, last_refused: AtomicU64::new(0) }
+        Ism {
+            network,
+            member,
+            channels,
+            engine,
+            last_refused: AtomicU64::new(0),
+            unreachable: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn network(&self) -> &Network {
@@ -111,7 +133,7 @@ impl Device for Ism {
     }
 
     fn read_bar(&self, _pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &mut [u8]) {
-        if bar.get() != COMMAND_BAR {
+        if bar.get() != COMMAND_BAR || self.unreachable.load(Ordering::Relaxed) {
             // Peers are written, never read.
             data.fill(0xff);
             return;
@@ -138,6 +160,9 @@ impl Device for Ism {
         offset: u64,
         data: &[u8],
     ) -> Result<(), BlockRefused> {
+        if self.unreachable.load(Ordering::Relaxed) {
+            return Err(BlockRefused::NotAccepted);
+        }
         match bar.get() {
             COMMAND_BAR => self.command(pass, offset, data),
             WINDOW_BAR => self.carry(pass, offset, data),
@@ -146,11 +171,38 @@ impl Device for Ism {
     }
 
     fn reset(&self, _quiesced: &Quiesced<'_>, _kind: ResetKind) {
-        let Ism { network: _, member, channels, engine, last_refused } = self;
+        let Ism { network: _, member, channels, engine, last_refused, unreachable } = self;
+        unreachable.store(false, Ordering::Relaxed);
         member.reset();
         channels.clear();
         engine.reset();
         last_refused.store(0, Ordering::Relaxed);
+    }
+
+    /// Registers that say what the function is, and what lies beyond the registers.
+    fn never_all_ones(&self, bar: BarIndex, offset: u64, length: usize) -> bool {
+        let touches = |start: u64, end: u64| offset < end && offset.saturating_add(length as u64) > start;
+        bar.get() == COMMAND_BAR
+            && [Register::Identity, Register::Limits, Register::InUse]
+                .iter()
+                .any(|register| touches(*register as u64, *register as u64 + 8))
+    }
+
+    fn preserve(&self) -> Option<&dyn Preserve> {
+        Some(self)
+    }
+
+    fn faults(&self) -> &'static [FaultName] {
+        FAULTS
+    }
+
+    fn inject(&self, pass: &Pass<'_>, fault: &str) -> Result<(), InjectError> {
+        match fault {
+            ALL_ONES => self.unreachable.store(true, Ordering::Relaxed),
+            DMA_FAULT => self.member.fault(pass.token(), ErrorSign::DmaFault { iova: self.member.area() }),
+            _ => return Err(InjectError::Unknown { known: FAULTS }),
+        }
+        Ok(())
     }
 
     fn describe(&self) -> Vec<(String, String)> {

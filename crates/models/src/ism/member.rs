@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use assign::{DmaAccess, GuestSlice, Port};
 use gate::{AccessKind, Pass, Refusal, ThreadToken};
+use pci_core::ErrorSign;
 
 use super::dmb::Dmbs;
 use super::layout::SIGNAL_AREA_BYTES;
@@ -43,6 +44,11 @@ impl Member {
     /// Whether the function was removed. What still has it is on its way out.
     pub(super) fn is_gone(&self) -> bool {
         self.port.handle().is_gone()
+    }
+
+    /// Tells whoever watches the function that it has failed.
+    pub(super) fn fault(&self, token: &ThreadToken, sign: ErrorSign) {
+        self.port.fault(token, sign);
     }
 
     /// Goes through this function's gate, for a peer that holds a pass of its own: without waiting.

@@ -37,8 +37,7 @@
 //! cannot take now is refused. Once *unregister* has succeeded nothing more arrives in a buffer; *busy* means that a move is
 //! in it at this moment.
 //!
-//! What this model does **not** do: VLANs, broadcasts, events about peers that come and go, virtual functions, saving and
-//! restoring its state.
+//! What this model does **not** do: VLANs, broadcasts, events about peers that come and go, virtual functions.
 //!
 //! # Concurrency
 //! Moves and loads run on any number of threads and take no lock but the leaf of the peer's seat, for a copy (module
@@ -56,6 +55,7 @@ mod member;
 mod moves;
 mod network;
 mod pci;
+mod preserve;
 mod statistics;
 mod token;
 

@@ -133,6 +133,11 @@ impl Network {
         self.member(number)
     }
 
+    /// Tokens with this number and below have been given, by another process of the same network.
+    pub(super) fn were_given(&self, number: u64) {
+        self.numbers.fetch_max(number, Ordering::Relaxed);
+    }
+
     /// A token for place `dmb` of the function in `seat`; `None` once they have run out.
     pub(super) fn token(&self, seat: u8, dmb: u8) -> Option<Token> {
         Token::new(self.numbers.fetch_add(1, Ordering::Relaxed).saturating_add(1), seat, dmb)

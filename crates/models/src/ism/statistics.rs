@@ -113,6 +113,16 @@ impl Statistics {
         self.0[statistic as usize].load(Ordering::Relaxed)
     }
 
+    /// All counts.
+    pub(super) fn values(&self) -> [u64; Statistic::ALL.len()] {
+        Statistic::ALL.map(|statistic| self.get(statistic))
+    }
+
+    /// Back to what they were.
+    pub(super) fn put_back(&self, values: &[u64; Statistic::ALL.len()]) {
+        self.0.iter().zip(values).for_each(|(count, value)| count.store(*value, Ordering::Relaxed));
+    }
+
     /// As after power-on.
     pub(super) fn clear(&self) {
         self.0.iter().for_each(|count| count.store(0, Ordering::Relaxed));

@@ -24,6 +24,11 @@ impl Token {
         self.0
     }
 
+    /// What tells it from every other of its network.
+    pub(super) fn number(self) -> u64 {
+        self.0 >> 16
+    }
+
     /// The owner's seat.
     pub(super) fn seat(self) -> u8 {
         self.0.to_le_bytes()[1]

@@ -8,9 +8,13 @@
 use nvme_spec::event::Event;
 
 use super::limits::ASYNC_EVENT_REQUESTS;
+use crate::saved::{Field, Reader, Writer};
+
+/// Most events of a saved state: more than there are.
+const EVENTS: usize = 32;
 
 /// Requests and events.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct AsyncEvents {
     /// Identifiers of the commands that wait, oldest first.
     requests: Vec<u16>,
@@ -76,6 +80,31 @@ impl AsyncEvents {
         requests.clear();
         pending.clear();
         *masked = 0;
+    }
+}
+
+impl Field for Event {
+    fn put(&self, out: &mut Writer) {
+        self.to_dword0().put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        Event::from_dword0(u32::take(from)?).ok()
+    }
+}
+
+impl Field for AsyncEvents {
+    fn put(&self, out: &mut Writer) {
+        let Self { requests, pending, masked } = self;
+        out.list(requests.iter());
+        out.list(pending.iter());
+        masked.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let requests = from.list(ASYNC_EVENT_REQUESTS)?;
+        let pending = from.list(EVENTS)?;
+        Some(Self { requests, pending, masked: Field::take(from)? })
     }
 }
 

@@ -1,9 +1,21 @@
 //! What register accesses and the worker share without a lock: registers, doorbells, the level of INTx.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::doorbell::DoorbellPage;
 use super::registers::Registers;
+
+/// What an access to the registers runs into, if somebody asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Trap {
+    /// Nothing.
+    None,
+    /// Nobody is there: reads give all-ones, and writes go nowhere.
+    Unreachable,
+    /// The next access panics.
+    Panic,
+}
 
 /// The shared, lock-free part of a controller.
 #[derive(Debug)]
@@ -13,12 +25,34 @@ pub(super) struct Board {
     line: AtomicBool,
     /// The level that the port was last told, or is being told.
     shown: AtomicBool,
+    trap: AtomicU8,
 }
 
 impl Board {
     pub(super) fn new() -> Self {
         let (line, shown) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { registers: Registers::default(), doorbells: DoorbellPage::new(), line, shown }
+        let trap = AtomicU8::new(Trap::None as u8);
+        Self { registers: Registers::default(), doorbells: DoorbellPage::new(), line, shown, trap }
+    }
+
+    /// What the next access runs into.
+    #[inline]
+    pub(super) fn trap(&self) -> Trap {
+        match self.trap.load(Ordering::Relaxed) {
+            0 => Trap::None,
+            1 => Trap::Unreachable,
+            _ => Trap::Panic,
+        }
+    }
+
+    pub(super) fn set_trap(&self, trap: Trap) {
+        self.trap.store(trap as u8, Ordering::Relaxed);
+    }
+
+    /// Takes an armed panic; one access has it.
+    pub(super) fn take_panic(&self) -> bool {
+        let (armed, none) = (Trap::Panic as u8, Trap::None as u8);
+        self.trap.compare_exchange(armed, none, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Sets the level that INTx ought to have, under the engine's lock; says whether it changed.

@@ -4,18 +4,24 @@
 //! MSI-X for the guest (QEMU does, and so does the kernel): the table reads as all-ones (VF-16) and nothing is pending.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use gate::lock::Lock;
-use gate::{Pass, Quiesced};
+use gate::{Held, Pass, Quiesced};
 use nvme_spec::Doorbell;
-use pci_core::{BarIndex, Change, Command, Device, Mappable, PowerState, ResetKind};
+use pci_core::{
+    BarIndex, Change, Command, Device, FaultName, InjectError, Mappable, PowerState, Preserve, PreserveError,
+    ResetKind,
+};
 
+use super::board::Trap;
 use super::config::{DoorbellStyle, InterruptStyle};
 use super::doorbell::{DOORBELL_BYTES, DOORBELLS, doorbell_at};
+use super::engine::Halt;
+use super::faults::{self, FAULTS};
 use super::outbox::{Note, Outbox};
-use super::shared::Shared;
+use super::registers::Registers;
+use super::shared::{Order, Shared};
 use super::worker::Worker;
 use crate::ranks;
 
@@ -32,8 +38,8 @@ pub struct Controller {
     style: InterruptStyle,
     /// No thread: somebody gives the turns.
     by_hand: bool,
-    /// Rank: 75, NVMe worker. Taken under the pass of a register write and never under the engine's lock, for starting the
-    /// thread once. A lock, because two register writes may enable the controller at once, and starting is a system
+    /// Rank: 75, NVMe worker. Taken under the pass of a register write or the proof of a restore, and never under the engine's
+    /// lock, for starting the thread once. A lock, because two register writes may enable the controller at once, and starting is a system
     /// call that has a result to keep.
     worker: Lock<ranks::NvmeWorker, Option<Worker>>,
 }
@@ -78,11 +84,11 @@ impl Controller {
         Self { shared, style, by_hand: true, worker: Lock::new(None) }
     }
 
-    fn start_worker(&self, pass: &Pass<'_>) {
+    fn start_worker(&self, held: &impl Held) {
         if self.by_hand {
             return;
         }
-        let mut worker = self.worker.lock_inside(pass);
+        let mut worker = self.worker.lock_inside(held);
         if worker.is_some() {
             return;
         }
@@ -90,15 +96,53 @@ impl Controller {
             Ok(started) => *worker = Some(started),
             Err(error) => {
                 tracing::error!(function = self.shared.name, %error, "no thread for the controller");
-                let registers = &self.shared.board.registers;
-                registers.set_csts(registers.csts().with_cfs(true));
+                self.shared.halt(held, Halt::Fatal);
             }
+        }
+    }
+
+    /// What an access to BAR 0 runs into that somebody asked for. Says whether it goes on.
+    #[cold]
+    fn fall_into(&self, trap: Trap, written: Option<(u64, &[u8])>) -> bool {
+        match trap {
+            Trap::None => true,
+            Trap::Unreachable => {
+                self.note_doorbell(written);
+                false
+            }
+            Trap::Panic => {
+                self.note_doorbell(written);
+                if self.shared.board.take_panic() {
+                    faults::panic_in_register();
+                }
+                true
+            }
+        }
+    }
+
+    /// A write that is lost on its way: if it is a doorbell it counts once somebody looks again.
+    fn note_doorbell(&self, written: Option<(u64, &[u8])>) {
+        if let Some((offset, data)) = written
+            && let Ok(value) = <[u8; 4]>::try_from(data)
+            && (DOORBELLS..DOORBELLS + DOORBELL_BYTES).contains(&offset)
+            && let Some(doorbell) = doorbell_at(offset)
+        {
+            self.shared.board.doorbells.ring_unheard(doorbell, u32::from_le_bytes(value));
         }
     }
 }
 
 impl Device for Controller {
+    fn missed_write(&self, _bar: BarIndex, offset: u64, data: &[u8]) {
+        self.note_doorbell(Some((offset, data)));
+    }
+
     fn read_bar(&self, _pass: &Pass<'_>, _bar: BarIndex, offset: u64, data: &mut [u8]) {
+        let trap = self.shared.board.trap();
+        if trap != Trap::None && !self.fall_into(trap, None) {
+            data.fill(0xff);
+            return;
+        }
         match offset {
             ..DOORBELLS => self.shared.board.registers.read(offset, data),
             TABLE..PENDING_BITS => data.fill(0xff),
@@ -108,6 +152,10 @@ impl Device for Controller {
     }
 
     fn write_bar(&self, pass: &Pass<'_>, _bar: BarIndex, offset: u64, data: &[u8]) {
+        let trap = self.shared.board.trap();
+        if trap != Trap::None && !self.fall_into(trap, Some((offset, data))) {
+            return;
+        }
         let mut out = Outbox::default();
         if offset.is_multiple_of(4) && data.len().is_multiple_of(4) {
             for (at, dword) in (offset..).step_by(4).zip(data.chunks_exact(4)) {
@@ -130,8 +178,31 @@ impl Device for Controller {
 
     fn reset(&self, quiesced: &Quiesced<'_>, _kind: ResetKind) {
         let mut out = Outbox::default();
+        self.shared.board.set_trap(Trap::None);
         self.shared.with_engine(quiesced, &mut out, |engine, out| engine.power_on_reset(out));
         self.shared.board.doorbells.release();
+    }
+
+    fn never_all_ones(&self, _bar: BarIndex, offset: u64, length: usize) -> bool {
+        // Only registers of the first page can be; and the table, which always is.
+        match offset {
+            ..DOORBELLS => Registers::never_all_ones(offset, length),
+            TABLE..PENDING_BITS => false,
+            _ => true,
+        }
+    }
+
+    fn preserve(&self) -> Option<&dyn Preserve> {
+        Some(self)
+    }
+
+    fn faults(&self) -> &'static [FaultName] {
+        FAULTS
+    }
+
+    fn inject(&self, pass: &Pass<'_>, fault: &str) -> Result<(), InjectError> {
+        let has_worker = || self.worker.lock_inside(pass).is_some();
+        faults::inject(&self.shared, pass, fault, has_worker)
     }
 
     fn command_changed(&self, _pass: &Pass<'_>, _old: Command, _new: Command) {
@@ -160,9 +231,26 @@ impl Device for Controller {
     }
 }
 
+impl Preserve for Controller {
+    fn save(&self, quiesced: &Quiesced<'_>) -> Result<Vec<u8>, PreserveError> {
+        self.shared.with_engine(quiesced, &mut Outbox::default(), |engine, _| engine.save())
+    }
+
+    fn restore(&self, quiesced: &Quiesced<'_>, state: &[u8]) -> Result<(), PreserveError> {
+        let mut out = Outbox::default();
+        self.shared.with_engine(quiesced, &mut out, |engine, out| engine.restore(state, out))?;
+        if out.start_worker {
+            self.start_worker(quiesced);
+        }
+        // It finds the gate closed, and comes again when that opens.
+        self.shared.waker.notify();
+        Ok(())
+    }
+}
+
 impl Drop for Controller {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared.order(Order::End);
         self.shared.waker.notify();
         if let Some(worker) = self.worker.get_mut().take() {
             worker.join();

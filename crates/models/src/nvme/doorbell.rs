@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use mapping::{Area, Holds, Memory};
 use nvme_spec::Doorbell;
@@ -31,18 +31,32 @@ pub(super) fn doorbell_at(offset: u64) -> Option<Doorbell> {
     Doorbell::decode(offset, STRIDE).filter(|doorbell| (doorbell.index() as usize) < QUEUES * 2)
 }
 
+/// The page is as the queues have it.
+const FOLLOWS: u8 = 0;
+/// The state was saved: what the next reset finds in the page it leaves there.
+const SAVED: u8 = 1;
+/// A reset has left the page as it was, though no queue exists, for the state to be restored.
+const LEFT: u8 = 2;
+
 /// The doorbell page. A doorbell reads 0, and what is stored is dropped, until it is set up.
 #[derive(Debug)]
 pub(super) struct DoorbellPage {
     memory: Arc<Memory>,
     /// A bit for each doorbell whose queue exists, so that a doorbell write takes no lock.
     exists: [AtomicU64; (QUEUES * 2).div_ceil(64)],
+    /// Whether what is stored between saving and restoring is kept: a client does not know that there is anything going on,
+    /// and a doorbell that it rings meanwhile is never rung again.
+    keeping: AtomicU8,
 }
 
 impl DoorbellPage {
     /// A page that takes no memory yet.
     pub(super) fn new() -> Self {
-        Self { memory: Memory::new("nvme-bar0", BAR0_BYTES), exists: Default::default() }
+        Self {
+            memory: Memory::new("nvme-bar0", BAR0_BYTES),
+            exists: Default::default(),
+            keeping: AtomicU8::new(FOLLOWS),
+        }
     }
 
     /// Before the first queue is made.
@@ -50,7 +64,43 @@ impl DoorbellPage {
     /// # Errors
     /// What the system says: no descriptor or no memory left.
     pub(super) fn set_up(&self) -> io::Result<()> {
+        if self.keeping.swap(FOLLOWS, Ordering::AcqRel) == LEFT {
+            self.memory.clear();
+        }
         self.memory.set_up()
+    }
+
+    /// The state is being saved: what is rung from now on is kept until it has been restored.
+    pub(super) fn keep(&self) {
+        self.keeping.store(SAVED, Ordering::Release);
+    }
+
+    /// The controller works on after the state was saved, or was restored: a reset clears the page again.
+    pub(super) fn end_keeping(&self) {
+        self.keeping.store(FOLLOWS, Ordering::Release);
+    }
+
+    /// Before the first [`DoorbellPage::put_back`].
+    ///
+    /// # Errors
+    /// As [`DoorbellPage::set_up`].
+    pub(super) fn set_up_again(&self) -> io::Result<()> {
+        self.memory.set_up()
+    }
+
+    /// The queue of a doorbell is there again, which stood at `value` when it was saved. What was rung since counts.
+    pub(super) fn put_back(&self, doorbell: Doorbell, value: u32) {
+        if self.keeping.load(Ordering::Acquire) != LEFT {
+            self.store(doorbell, value);
+        }
+        self.note_exists(doorbell, true);
+    }
+
+    /// A doorbell was rung that nobody could be told of: the function is frozen.
+    pub(super) fn ring_unheard(&self, doorbell: Doorbell, value: u32) {
+        if self.exists(doorbell) || self.keeping.load(Ordering::Acquire) == LEFT {
+            self.store(doorbell, value);
+        }
     }
 
     /// What a consumer may map: the doorbells and nothing else.
@@ -61,7 +111,9 @@ impl DoorbellPage {
 
     /// Gives the memory back, and with it whatever a client has left in it. For a reset of the function.
     pub(super) fn release(&self) {
-        self.memory.clear();
+        if self.keeping.load(Ordering::Acquire) != LEFT {
+            self.memory.clear();
+        }
     }
 
     /// The value last stored. Whatever the client wrote before it stored this value is visible afterwards.
@@ -81,6 +133,10 @@ impl DoorbellPage {
     /// Notes that the queue of a doorbell was made or deleted, and sets the doorbell to 0, its value for a new queue.
     pub(super) fn set_exists(&self, doorbell: Doorbell, exists: bool) {
         self.store(doorbell, 0);
+        self.note_exists(doorbell, exists);
+    }
+
+    fn note_exists(&self, doorbell: Doorbell, exists: bool) {
         let index = doorbell.index() as usize;
         let Some(word) = self.exists.get(index / 64) else { return };
         let bit = 1 << (index % 64);
@@ -97,10 +153,18 @@ impl DoorbellPage {
         self.exists.get(index / 64).is_some_and(|word| word.load(Ordering::Acquire) >> (index % 64) & 1 != 0)
     }
 
-    /// No queue exists and every doorbell is 0, as after a controller reset.
+    /// No queue exists and every doorbell is 0, as after a controller reset; unless the state was saved right before.
     pub(super) fn clear_all(&self) {
+        // Before the queues go: what is rung from now on is for after.
+        let kept = self.keeping.compare_exchange(SAVED, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if !kept {
+            self.end_keeping();
+        }
         for word in &self.exists {
             word.store(0, Ordering::Release);
+        }
+        if kept {
+            return;
         }
         for index in 0..QUEUES * 2 {
             if let Some(cell) = self.at(index) {
@@ -180,6 +244,55 @@ mod tests {
         page.clear_all();
         page.release();
         assert_eq!(page.load(Doorbell::SubmissionTail(1)), 0);
+    }
+
+    #[test]
+    fn what_is_rung_between_saving_and_restoring_counts() {
+        let page = page();
+        let [first, second] = [Doorbell::SubmissionTail(1), Doorbell::SubmissionTail(2)];
+        page.set_exists(first, true);
+        page.set_exists(second, true);
+        page.store(first, 5);
+        page.store(second, 6);
+        page.keep();
+        page.store(first, 7);
+        page.clear_all();
+        page.release();
+        assert!(!page.exists(first));
+        page.ring_unheard(second, 0);
+        page.set_up_again().unwrap();
+        page.put_back(first, 5);
+        page.put_back(second, 6);
+        page.end_keeping();
+        assert_eq!((page.load(first), page.load(second)), (7, 0));
+        assert!(page.exists(first) && page.exists(second));
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_when_the_controller_is_enabled_instead_or_reset_again() {
+        let leave = |page: &DoorbellPage| {
+            page.set_exists(Doorbell::SubmissionTail(1), true);
+            page.store(Doorbell::SubmissionTail(1), 5);
+            page.keep();
+            page.clear_all();
+            page.release();
+            assert_eq!(page.load(Doorbell::SubmissionTail(1)), 5);
+        };
+        let page = page();
+        leave(&page);
+        page.set_up().unwrap();
+        assert_eq!(page.load(Doorbell::SubmissionTail(1)), 0, "enabled");
+        leave(&page);
+        page.clear_all();
+        page.release();
+        assert_eq!(page.load(Doorbell::SubmissionTail(1)), 0, "reset again");
+        // Saved, and then nothing came of it.
+        page.set_exists(Doorbell::SubmissionTail(1), true);
+        page.keep();
+        page.end_keeping();
+        page.store(Doorbell::SubmissionTail(1), 9);
+        page.clear_all();
+        assert_eq!(page.load(Doorbell::SubmissionTail(1)), 0, "no reset followed");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! NVMe 1.4 s5.14.1.1 *Error Information*, s5.14.1.2 *SMART / Health Information*.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nvme_spec::Status;
 use nvme_spec::log::{CriticalWarning, ERROR_NOT_SPECIFIC, ErrorEntry, SmartHealth};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::limits::ERROR_LOG_ENTRIES;
+use crate::saved::{Field, Reader, Writer};
 
 /// What the composite temperature sensor says, in kelvin. There is no sensor; 40 degrees Celsius worries nobody.
 pub(super) const TEMPERATURE_K: u16 = 313;
@@ -18,8 +20,11 @@ pub(super) const TEMPERATURE_K: u16 = 313;
 /// Bytes that the unit of the data counters stands for.
 const DATA_UNIT_BYTES: u64 = 512 * 1000;
 
+/// The largest count that a saved state may have: no device ever counts as far, and counting on never overflows.
+const MOST: u64 = 1 << 62;
+
 /// The SMART counters.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Health {
     since: Instant,
     bytes_read: u64,
@@ -93,6 +98,29 @@ impl Health {
     }
 }
 
+impl Field for Health {
+    fn put(&self, out: &mut Writer) {
+        let Self { since, bytes_read, bytes_written, reads, writes, unsafe_shutdowns, media_errors } = self;
+        let counts =
+            [bytes_read, bytes_written, reads, writes, unsafe_shutdowns, media_errors].map(|count| *count);
+        since.elapsed().as_secs().put(out);
+        counts.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let seconds = u64::take(from)?;
+        let counts = <[u64; 6]>::take(from)?;
+        if counts.iter().any(|count| *count > MOST) {
+            return None;
+        }
+        let [bytes_read, bytes_written, reads, writes, unsafe_shutdowns, media_errors] = counts;
+        // A machine that has not been up for as long began to count here.
+        let now = Instant::now();
+        let since = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now);
+        Some(Self { since, bytes_read, bytes_written, reads, writes, unsafe_shutdowns, media_errors })
+    }
+}
+
 /// A command that failed, or an error that belongs to no command.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
@@ -107,10 +135,34 @@ pub(super) struct Fault {
 }
 
 /// The last failures, newest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct ErrorLog {
     entries: VecDeque<ErrorEntry>,
     count: u64,
+}
+
+impl Field for ErrorEntry {
+    fn put(&self, out: &mut Writer) {
+        out.bytes(self.as_bytes());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        Self::read_from_bytes(from.bytes(size_of::<Self>())?).ok()
+    }
+}
+
+impl Field for ErrorLog {
+    fn put(&self, out: &mut Writer) {
+        let Self { entries, count } = self;
+        out.list(entries.iter());
+        count.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let entries = from.list(ERROR_LOG_ENTRIES)?.into();
+        let count = u64::take(from).filter(|count| *count <= MOST)?;
+        Some(Self { entries, count })
+    }
 }
 
 impl ErrorLog {

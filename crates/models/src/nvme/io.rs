@@ -19,7 +19,7 @@ use super::health::Health;
 use super::outbox::Outbox;
 use super::prp::Walk;
 use super::ranges::ZeroMethod;
-use super::slots::{Origin, Slots, Work};
+use super::slots::{Origin, Slots, Stepping, Unposted, Work};
 use super::transfer::{Operation, TransferError};
 
 /// The one namespace.
@@ -136,6 +136,32 @@ impl Io {
         } = self;
         *write_through = false;
         slots.reset();
+    }
+
+    /// Takes up what was saved. The blocks are where they were.
+    pub(super) fn take_up(
+        &mut self,
+        cache: bool,
+        saved_dirty: bool,
+        saved_health: Health,
+        stepping: Vec<Stepping>,
+        unposted: Vec<Unposted>,
+    ) {
+        let Self {
+            storage: _,
+            block_shift: _,
+            blocks: _,
+            walk: _,
+            write_through,
+            dirty,
+            zero_method: _,
+            slots,
+            health,
+        } = self;
+        *write_through = !cache;
+        *dirty |= saved_dirty;
+        *health = saved_health;
+        slots.take_up(stepping, unposted);
     }
 
     /// Walks a command's data pointer; the segments are in `walk` then.

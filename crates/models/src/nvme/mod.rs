@@ -5,6 +5,7 @@
 //! * `controller`: the PCI side, registers and doorbells as they are accessed;
 //! * `engine`: all state and every command, without threads or system calls;
 //! * `worker`: one thread per enabled controller, which drives the engine and the `ring` of a file backing;
+//! * `faults`: what somebody may ask it to fail at; its state can be saved and restored over a reset ([`pci_core::Preserve`]);
 //! * [`backing`]: where the blocks are.
 //!
 //! What this model does **not** do: metadata and protection information, SGLs, fused commands, Compare, Verify and
@@ -25,6 +26,7 @@ mod data;
 mod doorbell;
 mod dsm;
 mod engine;
+mod faults;
 pub mod fuzz;
 mod health;
 pub mod host;

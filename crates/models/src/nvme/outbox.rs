@@ -3,6 +3,7 @@
 
 use super::ring::Finished;
 use super::transfer::Transfer;
+use gate::LongPass;
 
 /// A thing worth a log line. Each kind is logged at most once a second, however often a guest causes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) struct Outbox {
     pub(super) starts: Vec<(u16, Box<Transfer>)>,
     /// What the ring has done, on its way into the engine.
     pub(super) finished: Vec<Finished>,
+    /// Passes of transfers whose results the engine has taken in: to be dropped without its lock.
+    pub(super) passes: Vec<LongPass>,
     /// Interrupt vectors to signal, a bit each.
     pub(super) vectors: u128,
     /// The INTx line has to be looked at.

@@ -6,7 +6,10 @@
 //!
 //! NVMe 1.4 s4.1 *Submission Queue & Completion Queue Definition*.
 
-use super::limits::PENDING_ABORTS;
+use nvme_spec::queue::MIN_ENTRIES;
+
+use super::limits::{PENDING_ABORTS, QUEUE_ENTRIES};
+use crate::saved::{Field, Reader, Writer, fields};
 
 /// A doorbell value that cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +27,23 @@ pub(super) enum SubmissionState {
     },
 }
 
+impl Field for SubmissionState {
+    fn put(&self, out: &mut Writer) {
+        let deletion = match *self {
+            Self::Live => None,
+            Self::Deleting { cid } => Some(cid),
+        };
+        deletion.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let deletion = <Option<u16> as Field>::take(from)?;
+        Some(deletion.map_or(Self::Live, |cid| Self::Deleting { cid }))
+    }
+}
+
 /// A submission queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SubmissionQueue {
     /// Where it starts in guest memory.
     pub(super) base: u64,
@@ -41,6 +59,8 @@ pub(super) struct SubmissionQueue {
     refused_tail: Option<u32>,
     aborts: [Option<(u32, u16)>; PENDING_ABORTS],
 }
+
+fields!(SubmissionQueue { base, cq, state, in_flight, entries, head, tail, refused_tail, aborts });
 
 impl SubmissionQueue {
     /// An empty queue of `entries` entries, 2 to 4,096.
@@ -60,6 +80,18 @@ impl SubmissionQueue {
 
     pub(super) fn entries(&self) -> u32 {
         self.entries
+    }
+
+    /// Whether a command waits for it to be deleted.
+    pub(super) fn is_being_deleted(&self) -> bool {
+        self.state != SubmissionState::Live
+    }
+
+    /// Whether this can be a queue at all, whoever says so.
+    pub(super) fn is_possible(&self) -> bool {
+        (MIN_ENTRIES..=QUEUE_ENTRIES).contains(&self.entries)
+            && self.head < self.entries
+            && self.tail < self.entries
     }
 
     /// Index of the next entry to take.
@@ -144,7 +176,7 @@ impl SubmissionQueue {
 }
 
 /// A completion queue.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct CompletionQueue {
     /// Where it starts in guest memory.
     pub(super) base: u64,
@@ -159,6 +191,8 @@ pub(super) struct CompletionQueue {
     reserved: u32,
     refused_head: Option<u32>,
 }
+
+fields!(CompletionQueue { base, vector, users, entries, head, tail, phase, reserved, refused_head });
 
 /// Where a completion goes, and the phase it must carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +217,23 @@ impl CompletionQueue {
             reserved: 0,
             refused_head: None,
         }
+    }
+
+    pub(super) fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// Whether this can be a queue at all, whoever says so.
+    pub(super) fn is_possible(&self) -> bool {
+        (MIN_ENTRIES..=QUEUE_ENTRIES).contains(&self.entries)
+            && self.head < self.entries
+            && self.tail < self.entries
+            && self.unread().saturating_add(self.reserved) < self.entries
+    }
+
+    /// Room that is kept for answers.
+    pub(super) fn reserved(&self) -> u32 {
+        self.reserved
     }
 
     pub(super) fn head(&self) -> u32 {

@@ -74,6 +74,39 @@ impl Queues {
         self.completion.iter().flatten()
     }
 
+    /// The submission queues as they are, with their identifiers, in the order of service.
+    pub(super) fn every_submission(&self) -> Vec<(u16, SubmissionQueue)> {
+        let queue = |qid: &u16| Some((*qid, self.submission.get(usize::from(*qid))?.clone()?));
+        self.live.iter().filter_map(queue).collect()
+    }
+
+    /// The completion queues as they are, with their identifiers.
+    pub(super) fn every_completion(&self) -> Vec<(u16, CompletionQueue)> {
+        let queue = |qid: &u16| Some((*qid, self.completion.get(usize::from(*qid))?.clone()?));
+        self.live_completion.iter().filter_map(queue).collect()
+    }
+
+    /// Puts back what was there: identifiers are in range, and each is there once.
+    pub(super) fn put_back(
+        &mut self,
+        submission: Vec<(u16, SubmissionQueue)>,
+        completion: Vec<(u16, CompletionQueue)>,
+    ) {
+        self.clear();
+        self.submission.resize_with(QUEUES, || None);
+        self.completion.resize_with(QUEUES, || None);
+        for (qid, queue) in completion {
+            self.add_completion(qid, queue);
+        }
+        for (qid, queue) in submission {
+            // Its completion queue counts it already.
+            if let Some(place) = self.submission.get_mut(usize::from(qid)) {
+                *place = Some(queue);
+                self.live.push(qid);
+            }
+        }
+    }
+
     /// Whether any I/O queue exists.
     pub(super) fn any_io(&self) -> bool {
         self.live_completion.iter().any(|qid| *qid != ADMIN_QUEUE)

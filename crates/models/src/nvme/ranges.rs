@@ -6,6 +6,7 @@
 
 use super::ring::ZERO_BYTES;
 use super::transfer::Operation;
+use crate::saved::fields;
 
 /// A stretch of the backing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,17 @@ pub(super) struct RangeWork {
     pub(super) durable: bool,
 }
 
+fields!(ByteRange { offset, len });
+fields!(RangeWork { index, done, required, durable });
+
 impl RangeWork {
     pub(super) const fn new(required: bool, durable: bool) -> Self {
         Self { index: 0, done: 0, required, durable }
+    }
+
+    /// Whether this can be how far work over `ranges` has come, whoever says so.
+    pub(super) fn is_possible(&self, ranges: &[ByteRange]) -> bool {
+        self.index <= ranges.len() && self.done <= ranges.get(self.index).map_or(0, |range| range.len)
     }
 
     /// The next piece, of at most `most` bytes; `None` when all is done.

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nvme_spec::VERSION_1_4;
 use nvme_spec::register::{
-    ACQ, AQA, ASQ, AdminQueueAttributes, CAP, CAP_CSS_NVM, CC, CSTS, Capabilities, Configuration,
-    ControllerStatus, INTMC, INTMS, VS,
+    ACQ, ADMIN_QUEUE_ADDRESS_MASK, AQA, AQA_RW, ASQ, AdminQueueAttributes, CAP, CAP_CSS_NVM, CC, CC_RW, CSTS,
+    Capabilities, Configuration, ControllerStatus, INTMC, INTMS, VS,
 };
 
 use super::doorbell::STRIDE;
 use super::limits::QUEUE_ENTRIES;
+use crate::saved::fields;
 
 /// CAP.TO: how long CSTS.RDY may take to follow CC.EN, in units of 500 ms. A reset waits for I/O in flight, so it
 /// is as long as a slow disk.
@@ -29,6 +30,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities(0)
     .with_dstrd(STRIDE)
     .with_css(CAP_CSS_NVM);
 
+/// The bits of CSTS that are used here: RDY, CFS, SHST.
+pub(super) const CSTS_USED: u32 = 0xf;
+
 /// The registers that change.
 #[derive(Debug, Default)]
 pub(super) struct Registers {
@@ -40,7 +44,75 @@ pub(super) struct Registers {
     interrupt_mask: AtomicU32,
 }
 
+/// What they hold at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Values {
+    pub(super) cc: u32,
+    pub(super) csts: u32,
+    pub(super) aqa: u32,
+    pub(super) asq: u64,
+    pub(super) acq: u64,
+    pub(super) interrupt_mask: u32,
+}
+
+fields!(Values { cc, csts, aqa, asq, acq, interrupt_mask });
+
+impl Values {
+    /// Whether the registers can hold this at all, whoever says so.
+    pub(super) fn are_possible(&self) -> bool {
+        let Self { cc, csts, aqa, asq, acq, interrupt_mask: _ } = *self;
+        let pages = !ADMIN_QUEUE_ADDRESS_MASK;
+        cc & !CC_RW == 0 && csts & !CSTS_USED == 0 && aqa & !AQA_RW == 0 && (asq | acq) & pages == 0
+    }
+}
+
 impl Registers {
+    /// What they hold.
+    pub(super) fn values(&self) -> Values {
+        Values {
+            cc: self.cc().0,
+            csts: self.csts().0,
+            aqa: self.aqa().0,
+            asq: self.asq(),
+            acq: self.acq(),
+            interrupt_mask: self.interrupt_mask(),
+        }
+    }
+
+    /// Back to what they held.
+    pub(super) fn put_back(&self, values: &Values) {
+        let Values { cc, csts, aqa, asq, acq, interrupt_mask } = *values;
+        self.set_cc(Configuration(cc));
+        self.set_aqa(AdminQueueAttributes(aqa));
+        self.set_asq(asq);
+        self.set_acq(acq);
+        self.set_interrupt_mask(interrupt_mask);
+        self.set_csts(ControllerStatus(csts));
+    }
+
+    /// The bits that the byte at `offset` of the register page can ever have.
+    const fn possible(offset: u64) -> u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "one byte of a word is wanted")]
+        const fn byte(word: u64, offset: u64) -> u8 {
+            (word >> (offset % 8 * 8)) as u8
+        }
+        match offset {
+            CAP..0x08 => byte(CAPABILITIES.0, offset),
+            0x08..0x0c => byte(VERSION_1_4 as u64, offset),
+            0x0c..0x14 => 0xff,
+            0x14..0x18 => byte((CC_RW as u64) << 32, offset),
+            0x1c..0x20 => byte((CSTS_USED as u64) << 32, offset),
+            0x24..0x28 => byte((AQA_RW as u64) << 32, offset),
+            0x28..0x38 => byte(ADMIN_QUEUE_ADDRESS_MASK, offset),
+            _ => 0,
+        }
+    }
+
+    /// Whether `length` bytes from `offset` of the register page can never be all-ones.
+    pub(super) fn never_all_ones(offset: u64, length: usize) -> bool {
+        (offset..).take(length).any(|at| Self::possible(at) != 0xff)
+    }
+
     /// Fills `data` with what stands from `offset` on, which lies in the first page of BAR 0.
     pub(super) fn read(&self, offset: u64, data: &mut [u8]) {
         let mut at = offset;
@@ -162,6 +234,59 @@ mod tests {
         assert_eq!(u16::from_le_bytes(read(&registers, VS + 1)), 0x0104);
         assert_eq!(read::<1>(&registers, VS + 2), [1]);
         assert_eq!(read::<8>(&registers, 0xff8), [0; 8], "what is not there reads zeros");
+    }
+
+    #[test]
+    fn only_reads_that_could_be_all_ones_are_taken_as_such() {
+        for (offset, length, never) in [
+            (CAP, 8, true),
+            (CAP, 1, CAPABILITIES.0 & 0xff != 0xff),
+            (VS, 4, true),
+            (INTMS, 4, false),
+            (INTMC, 4, false),
+            (CC, 4, true),
+            (CSTS, 4, true),
+            (AQA, 4, true),
+            (AQA, 1, false),
+            (ASQ, 8, true),
+            (ASQ + 4, 4, false),
+            (ACQ + 2, 2, false),
+            (0x800, 4, true),
+        ] {
+            assert_eq!(Registers::never_all_ones(offset, length), never, "{offset:#x}+{length}");
+        }
+        // Whatever a host writes, what is said never to be all-ones is not.
+        let registers = Registers::default();
+        registers.put_back(&Values {
+            cc: CC_RW,
+            csts: CSTS_USED,
+            aqa: AQA_RW,
+            asq: ADMIN_QUEUE_ADDRESS_MASK,
+            acq: ADMIN_QUEUE_ADDRESS_MASK,
+            interrupt_mask: u32::MAX,
+        });
+        for at in 0..0x40 {
+            let [value] = read(&registers, at);
+            assert_eq!(value, Registers::possible(at), "{at:#x}");
+        }
+    }
+
+    #[test]
+    fn values_come_back_as_they_were_and_reserved_bits_are_no_values() {
+        let registers = Registers::default();
+        let values = Values { cc: 0x0046_0001, csts: 1, aqa: 7, asq: 0x1000, acq: 0x2000, interrupt_mask: 5 };
+        registers.put_back(&values);
+        assert_eq!(registers.values(), values);
+        assert!(values.are_possible());
+        for bad in [
+            Values { cc: 2, ..values },
+            Values { csts: 0x10, ..values },
+            Values { aqa: 0x1000, ..values },
+            Values { asq: 1, ..values },
+            Values { acq: 0x800, ..values },
+        ] {
+            assert!(!bad.are_possible(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The file backing's I/O: io_uring, owned by the worker.
 //!
 //! The ring owns every [`Transfer`] it works on, with the guest memory and the gate pass inside, until the kernel has
-//! said that it is done; the data is then moved (for a bounced read), memory and pass are let go at once, and the
-//! transfer returns with its result. That needs no pass, so a closing gate is never held up by a worker that
-//! cannot enter. Concurrency: one thread.
+//! said that it is done; the data is then moved (for a bounced read), the memory is let go at once, and the transfer
+//! returns with its result. It keeps the gate pass until the engine has that. None of this needs another pass, so a
+//! closing gate is never held up by a worker that cannot enter. Concurrency: one thread.
 #![allow(unsafe_code)] // the kernel is given raw pointers
 
 use std::collections::VecDeque;
@@ -143,7 +143,7 @@ impl Ring {
             if result.is_ok() && transfer.memory().iter().any(|slice| slice.check().is_err()) {
                 result = Err(TransferError::Memory);
             }
-            transfer.release();
+            transfer.release_memory();
             finished.push(Finished { slot: u16::try_from(index).unwrap_or(u16::MAX), transfer, result });
         }
         while !self.waiting.is_empty() {
@@ -191,7 +191,7 @@ impl Ring {
 
     fn refuse(&mut self, slot: u16, flight: Flight, error: TransferError) {
         let Flight { mut transfer, bounce } = flight;
-        transfer.release();
+        transfer.release_memory();
         if let Some(bounce) = bounce {
             self.bounces.put(bounce);
         }

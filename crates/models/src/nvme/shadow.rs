@@ -17,6 +17,7 @@ use nvme_spec::queue::ADMIN_QUEUE;
 use super::doorbell::STRIDE;
 use super::engine::{Cx, Engine};
 use super::outbox::Note;
+use crate::saved::fields;
 
 /// The two buffers, a page each, in guest memory.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub(super) struct Shadow {
     /// Where we store the event indexes.
     pub(super) events: u64,
 }
+
+fields!(Shadow { doorbells, events });
 
 impl Shadow {
     /// What the guest last stored.

@@ -1,21 +1,34 @@
 //! What a controller and its worker have in common.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use assign::Port;
 use gate::lock::Lock;
 use gate::{AccessKind, Held, Pass, ThreadToken};
+use pci_core::ErrorSign;
 
 use super::backing::FileBacking;
 use super::board::Board;
 use super::config::{DoorbellStyle, Polling};
-use super::engine::{Cx, Engine};
+use super::engine::{Cx, Engine, Halt};
 use super::log::Log;
 use super::outbox::Outbox;
 use super::wake::Waker;
 use crate::ranks;
+
+/// What the worker is told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Order {
+    /// Its work.
+    Run,
+    /// Panic once, and then its work.
+    Panic,
+    /// End.
+    End,
+}
 
 /// Shared state of a controller.
 pub(super) struct Shared {
@@ -28,7 +41,7 @@ pub(super) struct Shared {
     /// turn of the worker or one register write, its only users; uncontended it costs a turn about 16 ns.
     engine: Lock<ranks::NvmeEngine, Engine>,
     pub(super) waker: Arc<Waker>,
-    pub(super) stop: AtomicBool,
+    order: AtomicU8,
     pub(super) doorbells: DoorbellStyle,
     pub(super) polling: Polling,
     pub(super) file: Option<Arc<FileBacking>>,
@@ -53,7 +66,7 @@ impl Shared {
             board,
             engine: Lock::new(engine),
             waker,
-            stop: AtomicBool::new(false),
+            order: AtomicU8::new(Order::Run as u8),
             doorbells,
             polling,
             file,
@@ -68,7 +81,8 @@ impl Shared {
         out: &mut Outbox,
         call: impl FnOnce(&mut Engine, &mut Outbox) -> R,
     ) -> R {
-        let result = call(&mut self.engine.lock_inside(held), out);
+        let result = Whole::call(&mut self.engine.lock_inside(held), |engine| call(engine, out));
+        out.passes.clear();
         if std::mem::take(&mut out.line_changed) {
             self.follow_line(held);
         }
@@ -90,16 +104,57 @@ impl Shared {
 
     /// What can be done while the gate is closed. What it decides about interrupts waits for the next pass.
     pub(super) fn take_in(&self, token: &mut ThreadToken, out: &mut Outbox) {
-        self.engine.lock(token).take_in(out);
+        Whole::call(&mut self.engine.lock(token), |engine| engine.take_in(out));
+        out.passes.clear();
+    }
+
+    /// Tells the worker what to do, once it looks.
+    pub(super) fn order(&self, order: Order) {
+        self.order.store(order as u8, Ordering::Release);
+    }
+
+    /// What the worker is to do.
+    #[inline]
+    pub(super) fn orders(&self) -> Order {
+        match self.order.load(Ordering::Acquire) {
+            0 => Order::Run,
+            1 => Order::Panic,
+            _ => Order::End,
+        }
+    }
+
+    /// Takes an order to panic: it is carried out once, and never instead of an order to end.
+    pub(super) fn take_panic(&self) {
+        let (panic, run) = (Order::Panic as u8, Order::Run as u8);
+        let _ended = self.order.compare_exchange(panic, run, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// The controller comes to a halt.
+    pub(super) fn halt(&self, held: &impl Held, halt: Halt) {
+        self.engine.lock_inside(held).halt(halt);
+    }
+
+    /// The worker has met with something that it cannot go on with.
+    pub(super) fn worker_failed(&self, token: &mut ThreadToken, halt: Halt, sign: ErrorSign) {
+        self.engine.lock(token).halt(halt);
+        self.port.fault(token, sign);
+    }
+
+    /// Whether the controller has come to a halt.
+    pub(super) fn is_halted(&self, token: &mut ThreadToken) -> bool {
+        self.engine.lock(token).is_halted()
     }
 
     /// Whether the worker, about to park, has work after all.
     pub(super) fn has_work(&self, token: &ThreadToken, out: &mut Outbox, refused: bool) -> bool {
-        if self.stop.load(Ordering::Acquire) {
+        if self.orders() != Order::Run {
             return true;
         }
         match self.port.handle().try_enter(token, AccessKind::Dma) {
-            Ok(pass) => refused || self.engine.lock_inside(&pass).has_work(&mut self.cx(&pass, out)),
+            Ok(pass) => {
+                let look = |engine: &mut Engine| engine.has_work(&mut self.cx(&pass, out));
+                refused || Whole::call(&mut self.engine.lock_inside(&pass), look)
+            }
             Err(_) => !refused,
         }
     }
@@ -126,6 +181,16 @@ impl Shared {
         out.take_notes().is_some_and(|counts| self.log.report(&self.name, &counts))
     }
 
+    /// The engine, for a test that knows what it is about.
+    #[cfg(test)]
+    pub(super) fn with_engine_of_test<R>(
+        &self,
+        token: &mut ThreadToken,
+        call: impl FnOnce(&mut Engine) -> R,
+    ) -> R {
+        Whole::call(&mut self.engine.lock(token), call)
+    }
+
     /// Facts for an operator.
     pub(super) fn describe(&self) -> Vec<(String, String)> {
         self.engine.look(Engine::describe)
@@ -147,5 +212,25 @@ impl Shared {
                 break;
             }
         }
+    }
+}
+
+/// Notices that a panic goes through a change of the engine: the change may be half done.
+struct Whole<'a>(&'a mut Engine);
+
+impl Whole<'_> {
+    #[inline]
+    fn call<R>(engine: &mut Engine, change: impl FnOnce(&mut Engine) -> R) -> R {
+        let whole = Whole(engine);
+        let result = change(&mut *whole.0);
+        // Not on the way of a panic, which drops it.
+        std::mem::forget(whole);
+        result
+    }
+}
+
+impl Drop for Whole<'_> {
+    fn drop(&mut self) {
+        self.0.halt(Halt::Torn);
     }
 }

@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 
 use nvme_spec::Status;
 
-use super::limits::SLOTS;
+use super::limits::{DSM_RANGES, SLOTS};
 use super::ranges::{ByteRange, RangeWork};
 use super::transfer::Transfer;
+use crate::saved::{Field, Reader, Writer, fields};
 
 /// On whose behalf a slot works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,52 @@ pub(super) struct Done {
     pub(super) status: Status,
     pub(super) lba: u64,
 }
+
+impl Field for Status {
+    fn put(&self, out: &mut Writer) {
+        self.bits().put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        u16::take(from).map(Status::from_bits)
+    }
+}
+
+/// A command over ranges between two steps, as it is saved.
+#[derive(Debug, Clone)]
+pub(super) struct Stepping {
+    pub(super) sq: u16,
+    pub(super) cid: u16,
+    pub(super) lba: u64,
+    pub(super) work: RangeWork,
+    pub(super) ranges: Vec<ByteRange>,
+}
+
+impl Field for Stepping {
+    fn put(&self, out: &mut Writer) {
+        let Self { sq, cid, lba, work, ranges } = self;
+        (*sq, *cid, *lba).put(out);
+        work.put(out);
+        out.list(ranges.iter());
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        let (sq, cid, lba) = Field::take(from)?;
+        let work = Field::take(from)?;
+        Some(Self { sq, cid, lba, work, ranges: from.list(DSM_RANGES)? })
+    }
+}
+
+/// A command whose outcome was not posted, as it is saved.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unposted {
+    pub(super) sq: u16,
+    pub(super) cid: u16,
+    pub(super) status: Status,
+    pub(super) lba: u64,
+}
+
+fields!(Unposted { sq, cid, status, lba });
 
 /// All slots of a controller.
 #[derive(Debug, Default)]
@@ -151,6 +198,43 @@ impl Slots {
         while let Some(index) = self.continuing.pop_front() {
             self.release(index);
         }
+    }
+
+    /// Every command that was taken and not answered: those between two steps, and those whose outcome is known. `None`:
+    /// something is with the disk.
+    pub(super) fn outstanding(&self) -> Option<(Vec<Stepping>, Vec<Unposted>)> {
+        if self.busy() != self.continuing.len() {
+            return None;
+        }
+        let stepping = |index: &u16| {
+            let slot = self.slots.get(usize::from(*index))?;
+            let (Origin::Command { sq, cid }, Work::Ranges(work)) = (slot.origin, slot.work) else {
+                return None;
+            };
+            Some(Stepping { sq, cid, lba: slot.lba, work, ranges: slot.ranges.clone() })
+        };
+        let unposted = |done: &Done| {
+            let Origin::Command { sq, cid } = done.origin else { return None };
+            Some(Unposted { sq, cid, status: done.status, lba: done.lba })
+        };
+        Some((
+            self.continuing.iter().map(stepping).collect::<Option<_>>()?,
+            self.done.iter().map(unposted).collect::<Option<_>>()?,
+        ))
+    }
+
+    /// Takes up what was [outstanding](Slots::outstanding). Nothing is in any slot.
+    pub(super) fn take_up(&mut self, stepping: Vec<Stepping>, unposted: Vec<Unposted>) {
+        for Stepping { sq, cid, lba, work, ranges } in stepping {
+            let Some(index) = self.take(Origin::Command { sq, cid }, Work::Ranges(work), lba) else { return };
+            if let Some(slot) = self.get_mut(index) {
+                slot.ranges = ranges;
+            }
+            self.continuing.push_back(index);
+        }
+        let done =
+            |Unposted { sq, cid, status, lba }| Done { origin: Origin::Command { sq, cid }, status, lba };
+        self.done.extend(unposted.into_iter().map(done));
     }
 
     /// Frees everything. Whatever is still on its way back belongs to an older generation from now on.

@@ -79,7 +79,18 @@ impl Transfer {
         &self.memory
     }
 
-    /// Lets the guest memory and the gate go: the data has been moved, or never will be.
+    /// Lets the guest memory go: the data has been moved, or never will be.
+    pub(super) fn release_memory(&mut self) {
+        self.memory.clear();
+    }
+
+    /// Gives up the pass, for who drops it where no lock is held. As long as it lasts the gate is not drained, so whoever has
+    /// drained it finds every result in the engine.
+    pub(super) fn give_up_pass(&mut self) -> Option<LongPass> {
+        self.pass.take()
+    }
+
+    /// Lets the guest memory and the gate go.
     pub(super) fn release(&mut self) {
         self.memory.clear();
         self.pass = None;

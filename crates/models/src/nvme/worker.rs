@@ -6,21 +6,23 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use assign::Event;
 use gate::{AccessKind, Subscription, ThreadToken};
+use pci_core::ErrorSign;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::config::DoorbellStyle;
+use super::engine::Halt;
 use super::limits::WORKER_END_MS;
 use super::outbox::Outbox;
 use super::ring::Ring;
-use super::shared::Shared;
+use super::shared::{Order, Shared};
 
 /// The longest park. Every wake-up has a waker; this only bounds the harm if one is ever lost (law 4).
 const LONGEST_PARK: Duration = Duration::from_secs(10);
@@ -85,31 +87,66 @@ struct Loop<'a> {
 
 fn run(shared: &Shared) {
     let mut token = ThreadToken::at_thread_entry();
-    let _stop_on_panic = FailOnPanic(shared);
     // Sleeps of a few microseconds are meant as such. Failing costs latency only.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
     let _subscription: Subscription = shared.port.handle().subscribe(Arc::clone(&shared.waker) as _);
-    let ring = match shared.file.as_ref().map(|file| Ring::new(Arc::clone(file))).transpose() {
-        Ok(ring) => ring,
-        Err(error) => {
-            tracing::error!(function = shared.name, %error, "no io_uring; is it disabled (kernel.io_uring_disabled)?");
-            let registers = &shared.board.registers;
-            registers.set_csts(registers.csts().with_cfs(true));
-            return;
+    let mut this = Loop { shared, ring: None, out: Outbox::default(), last_work: Instant::now() };
+    loop {
+        let orders = shared.orders();
+        if orders == Order::End {
+            break;
         }
-    };
-    let mut this = Loop { shared, ring, out: Outbox::default(), last_work: Instant::now() };
-    while !shared.stop.load(Ordering::Acquire) {
-        match this.round(&mut token) {
-            Round::Worked => this.last_work = Instant::now(),
-            Round::Idle => this.wait(&mut token, false),
-            Round::Refused => this.wait(&mut token, true),
+        // The loop outlives a panic, and with it the ring and everything that is on its way: what was changed under the
+        // engine's lock meanwhile is known to be half done, and the rest is moved in one step.
+        if catch_unwind(AssertUnwindSafe(|| this.step(&mut token, orders))).is_err() {
+            this.has_panicked(&mut token);
         }
     }
     this.end(&mut token);
 }
 
 impl Loop<'_> {
+    fn step(&mut self, token: &mut ThreadToken, orders: Order) {
+        if orders == Order::Panic {
+            self.shared.take_panic();
+            injected_panic();
+        }
+        if self.ring.is_none() && !self.make_ring(token) {
+            return self.wait(token, false);
+        }
+        match self.round(token) {
+            Round::Worked => self.last_work = Instant::now(),
+            Round::Idle => self.wait(token, false),
+            Round::Refused => self.wait(token, true),
+        }
+    }
+
+    /// Makes the ring that a file needs. False: there is none, and the controller has come to a halt over it; its next reset
+    /// tries again.
+    fn make_ring(&mut self, token: &mut ThreadToken) -> bool {
+        let Some(file) = &self.shared.file else { return true };
+        if self.shared.is_halted(token) {
+            return false;
+        }
+        match Ring::new(Arc::clone(file)) {
+            Ok(ring) => self.ring = Some(ring),
+            Err(error) => {
+                let function = &self.shared.name;
+                tracing::error!(function, %error, "no io_uring; is it disabled (kernel.io_uring_disabled)?");
+                self.shared.worker_failed(token, Halt::Fatal, ErrorSign::DeviceFault("no io_uring"));
+            }
+        }
+        self.ring.is_some()
+    }
+
+    /// A panic ends with the step that had it. The controller says that it has failed, whoever watches it is told, and the
+    /// thread goes on: it takes in what the disk has finished, and works again after a reset.
+    fn has_panicked(&mut self, token: &mut ThreadToken) {
+        self.shared.worker_failed(token, Halt::Panicked, ErrorSign::DevicePanicked);
+        // A fault that comes back in every step must not take a processor.
+        self.shared.waker.park(token, None, |_| Some(RETRY));
+    }
+
     fn round(&mut self, token: &mut ThreadToken) -> Round {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.out.finished);
@@ -189,14 +226,8 @@ impl Loop<'_> {
     }
 }
 
-/// A worker that panics leaves a controller that says so, instead of a host that waits for ever.
-struct FailOnPanic<'a>(&'a Shared);
-
-impl Drop for FailOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let registers = &self.0.board.registers;
-            registers.set_csts(registers.csts().with_cfs(true));
-        }
-    }
+/// What the fault `worker-panic` is.
+#[cold]
+fn injected_panic() {
+    panic!("a panic of an NVMe worker, as it was asked for");
 }

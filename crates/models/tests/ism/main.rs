@@ -7,5 +7,6 @@ mod driver;
 mod hostile;
 mod moves;
 mod party;
+mod recovery;
 mod region;
 mod rig;

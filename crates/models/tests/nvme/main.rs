@@ -7,3 +7,4 @@ mod guest;
 mod interrupts;
 mod io;
 mod lifecycle;
+mod recovery;

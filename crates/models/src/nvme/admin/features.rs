@@ -17,6 +17,7 @@ use super::super::engine::{Cx, Engine, Outcome};
 use super::super::health::TEMPERATURE_K;
 use super::super::limits::IO_QUEUES;
 use super::identify::WARNING_TEMPERATURE_K;
+use crate::saved::{Field, Reader, Writer, fields};
 
 /// The I/O queues of each kind, as the feature states them (less one).
 const QUEUES: u16 = IO_QUEUES - 1;
@@ -43,6 +44,29 @@ pub(in super::super) struct Features {
     retry_delay: u8,
 }
 
+fields!(Features {
+    arbitration,
+    over_k,
+    under_k,
+    error_recovery,
+    cache_off,
+    coalescing,
+    uncoalesced,
+    atomicity,
+    events,
+    retry_delay,
+});
+
+impl Field for AsyncEventConfiguration {
+    fn put(&self, out: &mut Writer) {
+        self.0.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Option<Self> {
+        u32::take(from).map(Self)
+    }
+}
+
 impl Default for Features {
     fn default() -> Self {
         Self {
@@ -61,6 +85,11 @@ impl Default for Features {
 }
 
 impl Features {
+    /// Whether the host has left the volatile write cache on.
+    pub(in super::super) fn cache_is_on(&self) -> bool {
+        !self.cache_off
+    }
+
     /// The critical warnings that hold at present.
     pub(super) fn warnings(&self) -> CriticalWarning {
         let beyond = TEMPERATURE_K >= self.over_k || TEMPERATURE_K <= self.under_k;

@@ -37,6 +37,11 @@ impl Identity {
         let uuid = stable_uuid(&serial);
         Self { serial, model, uuid }
     }
+
+    /// Serial and model number: what a saved state is of.
+    pub(in super::super) fn names(&self) -> (&str, &str) {
+        (&self.serial, &self.model)
+    }
 }
 
 impl Engine {

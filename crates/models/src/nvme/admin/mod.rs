@@ -18,7 +18,7 @@ use super::engine::{Cx, Engine, Outcome};
 use super::health::{ErrorLog, Fault};
 use super::limits::PAGE;
 use super::shadow::Shadow;
-use features::Features;
+pub(super) use features::Features;
 pub(super) use identify::Identity;
 
 /// State of the admin commands.
@@ -50,6 +50,19 @@ impl Admin {
     pub(super) fn doorbell_fault(&mut self, event: Event) {
         self.errors.record(&Fault { command: None, status: Status::INVALID_FIELD, nsid: 0, lba: 0 });
         self.events.raise(event);
+    }
+
+    /// Takes up what was saved.
+    pub(super) fn take_up(
+        &mut self,
+        saved_features: Features,
+        saved_events: AsyncEvents,
+        saved_errors: ErrorLog,
+    ) {
+        let Self { identity: _, features, events, errors, shadow_offered: _, vectors: _ } = self;
+        *features = saved_features;
+        *events = saved_events;
+        *errors = saved_errors;
     }
 
     /// Back to how it is before the controller is enabled; the error log is kept.

@@ -138,7 +138,7 @@ impl Engine {
 
     /// A completion was posted to a queue with this vector.
     #[inline]
-    fn interrupt(&mut self, out: &mut Outbox, vector: u16) {
+    pub(super) fn interrupt(&mut self, out: &mut Outbox, vector: u16) {
         let bit = 1u128.checked_shl(u32::from(vector)).unwrap_or(0);
         match self.style {
             // A level, worked out at the end of the turn.

@@ -19,10 +19,10 @@ use super::super::outbox::Outbox;
 use super::super::ring::Finished;
 use super::super::shared::Shared;
 use super::super::transfer::{Operation, Transfer, TransferError};
-use super::super::{Backing, Config, Controller, InterruptStyle, Parts, assemble};
+use super::super::{Backing, Config, Controller, Parts, assemble};
 
 pub(super) const BASE: u64 = 0x10_0000;
-pub(super) const BYTES: u64 = 0x5000;
+pub(super) const BYTES: u64 = 0x7000;
 pub(super) const DATA: u64 = 0x4000;
 /// What the queues take, in bytes: all that is before the data.
 pub(super) const QUEUE_BYTES: usize = 0x4000;
@@ -40,23 +40,29 @@ pub(super) struct Disk {
     pub(super) shared: Arc<Shared>,
     pub(super) out: Outbox,
     pub(super) memory: File,
-    tails: [u32; 2],
-    heads: [u32; 2],
+    pub(super) tails: [u32; 2],
+    pub(super) heads: [u32; 2],
     _attached: Attached,
     _directory: tempfile::TempDir,
 }
 
 impl Disk {
     pub(super) fn new(doorbells: DoorbellStyle) -> Disk {
-        let mut token = ThreadToken::at_thread_entry();
         let directory = tempfile::tempdir().unwrap();
         let options = FileOptions { size: Some(1 << 20), ..FileOptions::default() };
         let backing = Backing::file(&directory.path().join("disk"), &options).unwrap();
         let config = Config { doorbells, ..Config::default() };
-        let parts = assemble(gate::Gate::new("by-hand"), &config, backing, Arc::new(())).unwrap();
+        Disk::with(&config, backing, directory)
+    }
+
+    /// The same on a backing of the test's choice, which may lie in the directory.
+    pub(super) fn with(config: &Config, backing: Backing, directory: tempfile::TempDir) -> Disk {
+        let mut token = ThreadToken::at_thread_entry();
+        let interrupts = config.interrupts;
+        let parts = assemble(gate::Gate::new("by-hand"), config, backing, Arc::new(())).unwrap();
         let Parts { shared, gate, space } = parts;
         let port = Arc::clone(&shared.port);
-        let device = Arc::new(Controller::without_worker(Arc::clone(&shared), InterruptStyle::Msi));
+        let device = Arc::new(Controller::without_worker(Arc::clone(&shared), interrupts));
         let function = Arc::new(Function::new("by-hand", gate, space, device));
         let assignment = Assignment::new(function, port, Limits::default());
         let attached = assignment.attach(&mut token).unwrap();
@@ -128,6 +134,16 @@ impl Disk {
         let qid = u16::try_from(queue).unwrap();
         self.shared.board.doorbells.store(Doorbell::SubmissionTail(qid), self.tails[queue]);
         self.turn();
+    }
+
+    /// Submits a command as a client does whose doorbell stores are messages, whatever becomes of the message; no turn is given.
+    pub(super) fn submit_by_message(&mut self, queue: usize, command: SubmissionEntry) {
+        let at = QUEUES[queue].0 + u64::from(self.tails[queue]) * 64;
+        self.memory.write_all_at(command.as_bytes(), at).unwrap();
+        self.tails[queue] = (self.tails[queue] + 1) % ENTRIES;
+        let doorbell = 0x1000 + u64::try_from(queue).unwrap() * 8;
+        let _whatever =
+            self.assignment.region_write(&mut self.token, 0, doorbell, &self.tails[queue].to_le_bytes());
     }
 
     /// Queues in fresh memory, and the controller enabled, after whatever disabled it.

@@ -141,6 +141,8 @@ impl Engine {
             deleting,
             masked_vectors,
             hold,
+            attention,
+            halt,
         } = self;
         *phase = Phase::Disabled;
         *shutdown = Shutdown::None;
@@ -152,6 +154,8 @@ impl Engine {
         *deleting = 0;
         *masked_vectors = 0;
         hold.clear();
+        *attention = false;
+        *halt = None;
         board.doorbells.clear_all();
     }
 

@@ -14,19 +14,24 @@
 //! * [`answer`]: posting completions;
 //! * [`lifecycle`]: enable, reset, shutdown, register writes;
 //! * [`line`]: the level of INTx;
-//! * [`slow`]: commands that take longer than a turn.
+//! * [`slow`]: commands that take longer than a turn;
+//! * [`preserve`], [`state`]: saving and restoring;
+//! * [`halt`]: faults from outside, and what follows a restore.
 
 mod answer;
 #[cfg(test)]
 mod by_hand;
 #[cfg(test)]
 mod durability;
+mod halt;
 mod lifecycle;
 mod line;
+mod preserve;
 mod service;
 #[cfg(test)]
 mod sleep_and_reset;
 mod slow;
+mod state;
 
 use std::sync::Arc;
 
@@ -41,6 +46,7 @@ use super::io::Io;
 use super::outbox::{Note, Outbox};
 use super::queues::Queues;
 use super::shadow::Shadow;
+pub(super) use halt::Halt;
 
 /// What one call into the engine works with.
 pub(super) struct Cx<'a> {
@@ -109,6 +115,10 @@ pub(super) struct Engine {
     masked_vectors: u128,
     /// Whether INTx is held low.
     hold: line::Hold,
+    /// The next turn looks at what is out of the ordinary: a halt, or that the state was saved or restored.
+    attention: bool,
+    /// Why nothing goes on, if it does not.
+    halt: Option<Halt>,
 }
 
 impl Engine {
@@ -126,12 +136,17 @@ impl Engine {
             deleting: 0,
             masked_vectors: 0,
             hold: line::Hold::default(),
+            attention: false,
+            halt: None,
         }
     }
 
     /// Does a bounded amount of work; says whether there was any.
     pub(super) fn turn(&mut self, cx: &mut Cx<'_>) -> bool {
         let mut worked = self.absorb(cx.out);
+        if self.attention && !self.attend(cx) {
+            return worked;
+        }
         if self.phase == Phase::Enabled && cx.bus_master {
             worked |= self.post_done(cx);
             worked |= self.carry_on(cx);
@@ -151,7 +166,9 @@ impl Engine {
     /// What can be done while the gate is closed: taking in what the ring has finished.
     pub(super) fn take_in(&mut self, out: &mut Outbox) {
         self.absorb(out);
-        self.carry_shutdown_on(out, false);
+        if self.halt.is_none() {
+            self.carry_shutdown_on(out, false);
+        }
     }
 
     /// Whether a turn would find work, asked before parking. Announces in the event index buffer that the next
@@ -159,6 +176,9 @@ impl Engine {
     pub(super) fn has_work(&mut self, cx: &mut Cx<'_>) -> bool {
         if self.phase != Phase::Enabled || !cx.bus_master {
             return false;
+        }
+        if self.attention {
+            return self.halt.is_none();
         }
         if self.io.slots.has_steps() || self.event_can_be_reported() || self.shutdown_can_go_on() {
             return true;
@@ -190,6 +210,7 @@ impl Engine {
             (Phase::Failed, _) => "failed, waits for a reset",
             (Phase::Resetting, _) => "resetting",
         };
+        let state = self.halt_in_words().unwrap_or(state);
         let (reads, writes) = self.io.health.commands();
         let fact = |name: &str, value: String| (name.to_owned(), value);
         vec![

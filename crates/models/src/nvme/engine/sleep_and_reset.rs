@@ -129,3 +129,21 @@ fn a_reset_in_any_phase_leaves_a_controller_that_can_be_brought_up_again() {
         disk.works();
     }
 }
+
+#[test]
+fn a_trapped_doorbell_that_is_rung_while_the_function_is_frozen_counts_after_the_thaw() {
+    let mut disk = Disk::new(DoorbellStyle::Trapped);
+    disk.works();
+    let function = disk.assignment.function().clone();
+    assert!(function.freeze("a test"));
+    let dropped = function.dropped().bar_writes;
+    // The client's store is refused, as a store to a frozen function is, and is remembered all the same.
+    disk.submit_by_message(1, io(NvmOpcode::Write, 0));
+    assert_eq!(function.dropped().bar_writes, dropped + 1, "it was not refused");
+    assert!(disk.asked().is_empty(), "served while it is frozen");
+    assert!(function.thaw());
+    disk.turn();
+    assert_eq!(disk.asked(), [Operation::Write { durable: false }]);
+    disk.finish(Ok(()));
+    assert!(disk.answer(1).unwrap().is_success());
+}

@@ -16,7 +16,8 @@ impl Engine {
         }
         // The list goes back afterwards: its memory is kept.
         let mut finished = std::mem::take(&mut out.finished);
-        for Finished { slot, transfer, result } in finished.drain(..) {
+        for Finished { slot, mut transfer, result } in finished.drain(..) {
+            out.passes.extend(transfer.give_up_pass());
             let moved = transfer.len;
             if !self.io.slots.take_back(slot, transfer) {
                 continue;

@@ -21,6 +21,8 @@ mod error;
 mod layout;
 pub mod pattern;
 mod queue;
+#[cfg(test)]
+mod recovery_tests;
 mod registers;
 mod ring;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use assign::Assignment;
 use gate::ThreadToken;
 use nvme_spec::{NvmOpcode, Status, SubmissionEntry};
 use vfio_user::client::{Client, ClientOptions};
@@ -13,26 +14,28 @@ use super::{Completed, DoorbellChoice, Driver, DriverError, Io, Options, pattern
 use crate::nvme::{Backing, BlockSize, Config, DoorbellStyle, InterruptStyle, build};
 
 /// A controller of 8 MiB on a socket.
-struct Lab {
+pub(super) struct Lab {
+    pub(super) assignment: Arc<Assignment>,
     stop: Stop,
     server: Option<JoinHandle<()>>,
     directory: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let assignment = build("test", config, Backing::memory(8 << 20).unwrap(), Arc::new(())).unwrap();
-        let server = Server::bind(directory.path(), assignment, ServerOptions::default()).unwrap();
+        let server =
+            Server::bind(directory.path(), Arc::clone(&assignment), ServerOptions::default()).unwrap();
         let stop = Stop::new().unwrap();
         let switch = stop.clone();
         let thread = std::thread::spawn(move || {
             server.run(&mut ThreadToken::at_thread_entry(), &switch).unwrap();
         });
-        Self { stop, server: Some(thread), directory }
+        Self { assignment, stop, server: Some(thread), directory }
     }
 
-    fn start(&self, token: &mut ThreadToken, options: &Options) -> Result<Driver, DriverError> {
+    pub(super) fn start(&self, token: &mut ThreadToken, options: &Options) -> Result<Driver, DriverError> {
         let client = Client::connect(token, self.directory.path(), ClientOptions::default())?;
         Driver::start(token, client, options)
     }
@@ -51,11 +54,11 @@ impl Drop for Lab {
     }
 }
 
-fn mapped() -> Config {
+pub(super) fn mapped() -> Config {
     Config { doorbells: DoorbellStyle::Mapped, ..Config::default() }
 }
 
-fn choice(doorbells: DoorbellChoice) -> Options {
+pub(super) fn choice(doorbells: DoorbellChoice) -> Options {
     Options { doorbells, ..Options::default() }
 }
 
