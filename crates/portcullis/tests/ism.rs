@@ -288,12 +288,12 @@ fn a_peer_that_is_unplugged_while_the_other_moves_costs_an_error_and_comes_back_
 }
 
 #[test]
-fn a_recovery_forgets_what_was_registered_and_the_client_begins_anew_zp_10() {
+fn a_device_that_failed_comes_back_with_what_was_registered_and_its_peer_goes_on() {
     let (lab, _daemon) = serve();
     let mut token = ThreadToken::at_thread_entry();
     let [mut one, mut two] = ["one", "two"].map(|slot| Party::new(&lab, &mut token, slot));
     let buffer = two.receive_from(&mut token, 1);
-    one.ask(&mut token, Command::OpenChannel { token: buffer }).unwrap();
+    let channel = one.ask(&mut token, Command::OpenChannel { token: buffer }).unwrap() as u16;
     told(&lab, &["freeze", "two"]);
     assert_eq!(errno(one.store(&mut token, WINDOW, 0, &[1; 8])), Errno::IO);
     assert_eq!(one.load(&mut token, Register::LastRefused as u64), Refused::PeerFrozen as u64);
@@ -302,6 +302,20 @@ fn a_recovery_forgets_what_was_registered_and_the_client_begins_anew_zp_10() {
         Errno::IO
     );
     assert_eq!(told(&lab, &["recover", "two"])["outcome"], "recovered");
+    one.store(&mut token, WINDOW, window_offset(channel, 0, false), &[2; 8]).unwrap();
+    assert_eq!(two.read(BUFFER, 8), [2; 8]);
+}
+
+#[test]
+fn a_recovery_of_s390_forgets_what_was_registered_and_the_client_begins_anew_zp_10() {
+    let (lab, _daemon) = serve();
+    let mut token = ThreadToken::at_thread_entry();
+    let [mut one, mut two] = ["one", "two"].map(|slot| Party::new(&lab, &mut token, slot));
+    let buffer = two.receive_from(&mut token, 1);
+    one.ask(&mut token, Command::OpenChannel { token: buffer }).unwrap();
+    let fid = told(&lab, &["zpci"]).as_array().unwrap().iter().find(|it| it["slot"] == "two").unwrap()["fid"]
+        .clone();
+    assert_eq!(told(&lab, &["zpci", "recover", fid.as_str().unwrap()])["outcome"], "recovered");
     assert_eq!(errno(one.store(&mut token, WINDOW, 0, &[1; 8])), Errno::IO);
     assert_eq!(one.load(&mut token, Register::LastRefused as u64), Refused::UnknownToken as u64);
     let next = two.receive_from(&mut token, 1);

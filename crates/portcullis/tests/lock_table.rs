@@ -22,7 +22,7 @@ fn documented() -> Vec<Row> {
 }
 
 /// The crates that have locks, with their ranks.
-const CRATES: [(&str, &[RankInfo]); 13] = [
+const CRATES: [(&str, &[RankInfo]); 14] = [
     ("gate", gate::lock::ranks::ALL),
     ("mapping", mapping::ranks::ALL),
     ("pci-core", pci_core::ranks::ALL),
@@ -31,6 +31,7 @@ const CRATES: [(&str, &[RankInfo]); 13] = [
     ("reset", reset::ranks::ALL),
     ("assign", assign::ranks::ALL),
     ("slot", slot::ranks::ALL),
+    ("contain", contain::ranks::ALL),
     ("zpci", zpci::ranks::ALL),
     ("vfio-user", vfio_user::ranks::ALL),
     ("models", models::ranks::ALL),

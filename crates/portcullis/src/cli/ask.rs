@@ -46,14 +46,6 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
             let request = Request::FunctionConfig { target: it.target.target, register: it.register };
             ask.one(&request, |register: &RegisterReport| text::register(register))
         }
-        Action::FunctionFreeze(it) => {
-            let request = Request::FunctionFreeze { target: it.target };
-            ask.one(&request, |change: &AdmissionChange| text::admission(change, "frozen"))
-        }
-        Action::FunctionThaw(it) => {
-            let request = Request::FunctionThaw { target: it.target };
-            ask.one(&request, |change: &AdmissionChange| text::admission(change, "thawed"))
-        }
         Action::FunctionRevoke(it) => {
             let request = Request::FunctionRevoke { target: it.target };
             ask.one(&request, |change: &AdmissionChange| text::admission(change, "revoked"))
@@ -64,7 +56,8 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
         | Action::Exercise(_)
         | Action::EventList(_)
         | Action::Slots(_)
-        | Action::Zpci(_) => Ok(()),
+        | Action::Zpci(_)
+        | Action::Containment(_) => Ok(()),
     }
 }
 

@@ -7,9 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::containment::{
+    AER_HELP, ContainmentAction, EEH_HELP, FREEZE_HELP, INJECT_HELP, Inject, PE_HELP, Pe, PeTarget, PeVerb,
+    RECOVER_HELP,
+};
 use super::events::{EVENTS_HELP, Events};
 use super::slots;
-use super::zpci::{RECOVER_HELP, ZPCI_HELP, Zpci, ZpciAction};
+use super::zpci::{ZPCI_HELP, Zpci, ZpciAction};
 use crate::control::protocol::{Request, ResetChoice};
 
 const AFTER_HELP: &str = "\
@@ -89,18 +93,29 @@ pub enum Command {
     /// Read or write one configuration register (function config)
     #[command(after_help = CONFIG_HELP)]
     Config(Register),
-    /// Freeze one function: reads give all-ones until `thaw` (function freeze)
+    /// Freeze what fails together: reads give all-ones until `thaw` (pe freeze)
     #[command(after_help = FREEZE_HELP)]
-    Freeze(Target),
-    /// End a freeze, with the device as it was (function thaw)
+    Freeze(PeTarget),
+    /// End a freeze, with the devices as they are (pe thaw)
     #[command(after_help = FREEZE_HELP)]
-    Thaw(Target),
+    Thaw(PeTarget),
+    /// Recover from an error, or as if there had been one, and wait for it (pe recover)
+    #[command(after_help = RECOVER_HELP)]
+    Recover(PeTarget),
+    /// Give a function or a PE a fault, or list those there are (pe inject)
+    #[command(after_help = INJECT_HELP)]
+    Inject(Inject),
+    /// Show counters, budget and history of containment
+    #[command(after_help = EEH_HELP)]
+    Eeh,
+    /// List what was removed and is still held, with its holders
+    Orphans,
+    /// Show the errors that a function has reported (function aer)
+    #[command(after_help = AER_HELP)]
+    Aer(Target),
     /// Take one function away from its client for good (function revoke)
     #[command(after_help = REVOKE_HELP)]
     Revoke(Target),
-    /// Reset and thaw one function in place, and give it another handle (zpci recover)
-    #[command(after_help = RECOVER_HELP)]
-    Recover(Target),
     /// Put a card into a slot and bring it up (slot plug)
     #[command(after_help = slots::PLUG_HELP)]
     Plug(slots::Plug),
@@ -128,9 +143,12 @@ pub enum Command {
     /// Drive an NVMe socket with verified reads and writes, without a virtual machine
     #[command(after_help = EXERCISE_HELP)]
     Exercise(Exercise),
-    /// Functions: list, show, dump, reset, power, numvfs, config, freeze, thaw, revoke, ...
+    /// Functions: list, show, dump, reset, power, numvfs, config, aer, revoke, ...
     #[command(subcommand)]
     Function(FunctionVerb),
+    /// PEs, which fail together: list, show, freeze, thaw, recover, inject
+    #[command(after_help = PE_HELP)]
+    Pe(Pe),
     /// Slots: list, show, plug, unplug, power, button, eject, latch, cancel
     #[command(subcommand)]
     Slot(slots::SlotVerb),
@@ -175,12 +193,9 @@ pub enum FunctionVerb {
     /// Read or write one configuration register
     #[command(after_help = CONFIG_HELP)]
     Config(Register),
-    /// Freeze: reads give all-ones until `thaw`
-    #[command(after_help = FREEZE_HELP)]
-    Freeze(Target),
-    /// End a freeze, with the device as it was
-    #[command(after_help = FREEZE_HELP)]
-    Thaw(Target),
+    /// Show the errors that it has reported
+    #[command(after_help = AER_HELP)]
+    Aer(Target),
     /// Take the function away from its client for good
     #[command(after_help = REVOKE_HELP)]
     Revoke(Target),
@@ -350,15 +365,6 @@ Examples:
   portcullis config 01:00.0 COMMAND=0006
   portcullis config 01:00.0 CAP_EXP+8.w";
 
-const FREEZE_HELP: &str = "\
-A frozen function reads all-ones; writes, DMA and interrupts are dropped and counted. So does what
-its client has mapped, but for doorbells, whose stores count from the thaw on. `thaw` ends it with
-the device as it was, `reset` with the device as after a reset.
-
-Examples:
-  portcullis freeze 01:00.0
-  portcullis thaw 01:00.0";
-
 const REVOKE_HELP: &str = "\
 For a client this is a device that was pulled: reads give all-ones, writes go nowhere, what it has
 mapped shows all-ones and reaches nothing. Its connection stays, so that a virtual machine lives
@@ -456,15 +462,13 @@ pub enum Action {
     /// Ask the daemon.
     FunctionConfig(Register),
     /// Ask the daemon.
-    FunctionFreeze(Target),
-    /// Ask the daemon.
-    FunctionThaw(Target),
-    /// Ask the daemon.
     FunctionRevoke(Target),
     /// Ask the daemon about slots, operations and virtual machines.
     Slots(slots::SlotAction),
     /// Ask the daemon about the s390 view.
     Zpci(ZpciAction),
+    /// Ask the daemon about containment.
+    Containment(ContainmentAction),
     /// Read and follow the stream of events.
     EventList(Events),
     /// Ask the daemon.
@@ -490,10 +494,17 @@ impl From<Command> for Action {
             Command::Power(it) | Command::Function(FunctionVerb::Power(it)) => Self::FunctionPower(it),
             Command::Numvfs(it) | Command::Function(FunctionVerb::Numvfs(it)) => Self::FunctionNumVfs(it),
             Command::Config(it) | Command::Function(FunctionVerb::Config(it)) => Self::FunctionConfig(it),
-            Command::Freeze(it) | Command::Function(FunctionVerb::Freeze(it)) => Self::FunctionFreeze(it),
-            Command::Thaw(it) | Command::Function(FunctionVerb::Thaw(it)) => Self::FunctionThaw(it),
+            Command::Freeze(it) => Self::Containment(PeVerb::Freeze(it).into()),
+            Command::Thaw(it) => Self::Containment(PeVerb::Thaw(it).into()),
+            Command::Recover(it) => Self::Containment(PeVerb::Recover(it).into()),
+            Command::Inject(it) => Self::Containment(PeVerb::Inject(it).into()),
+            Command::Pe(it) => Self::Containment(it.into()),
+            Command::Eeh => Self::Containment(ContainmentAction::Eeh),
+            Command::Orphans => Self::Containment(ContainmentAction::Orphans),
+            Command::Aer(it) | Command::Function(FunctionVerb::Aer(it)) => {
+                Self::Containment(ContainmentAction::aer(it))
+            }
             Command::Revoke(it) | Command::Function(FunctionVerb::Revoke(it)) => Self::FunctionRevoke(it),
-            Command::Recover(it) => Self::Zpci(ZpciAction::recover(it)),
             Command::Zpci(it) => Self::Zpci(it.into()),
             Command::Slot(verb) => Self::Slots(verb.into()),
             Command::Operation(verb) => Self::Slots(verb.into()),
@@ -540,8 +551,7 @@ mod tests {
             ("power x D0", "function power x D0"),
             ("numvfs x 4", "function numvfs x 4"),
             ("config x COMMAND=6", "function config x COMMAND=6"),
-            ("freeze x", "function freeze x"),
-            ("thaw x", "function thaw x"),
+            ("aer x", "function aer x"),
             ("revoke x", "function revoke x"),
         ] {
             let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();

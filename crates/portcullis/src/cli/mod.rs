@@ -1,6 +1,7 @@
 //! The command line: [`grammar`] says what can be said, [`exit`] how it ends, the rest does it.
 
 mod ask;
+mod containment;
 mod events;
 mod exercise;
 pub mod exit;
@@ -29,6 +30,7 @@ pub fn run() -> Exit {
         Action::EventList(options) => events::run(&global, options),
         Action::Slots(action) => slots::run(&global, action),
         Action::Zpci(action) => zpci::run(&global, action),
+        Action::Containment(action) => containment::run(&global, action),
         action => ask::run(&global, action),
     };
     match done {

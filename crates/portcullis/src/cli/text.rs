@@ -216,7 +216,7 @@ pub(super) fn virtual_functions(report: &VirtualFunctions) -> String {
 }
 
 /// A time in the unit that suits it.
-fn duration(us: u64) -> String {
+pub(super) fn duration(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} us"),
         1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us / 100 % 10),

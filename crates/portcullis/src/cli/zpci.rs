@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{Args, Subcommand};
 
 use super::exit::Failure;
-use super::grammar::{Global, Target};
+use super::grammar::Global;
 use super::slots::{Patience, SlotAction, Waiting};
 use super::text::{or_dash, table};
 use super::{print_json, print_text};
@@ -65,15 +65,14 @@ Examples:
   portcullis zpci deconfigure 100 --force
   portcullis zpci configure 100 --no-wait";
 
-pub(super) const RECOVER_HELP: &str = "\
+const RECOVER_HELP: &str = "\
 The function is disabled, reset with its configuration space kept, thawed if it was frozen, and
 enabled under another handle; whoever has it keeps it, and its driver starts the device anew.
 While one recovers a function, a second one does nothing.
 
 Examples:
-  portcullis recover 01:00.0
-  portcullis recover disk0
-  portcullis zpci recover 00000100";
+  portcullis zpci recover 00000100
+  portcullis zpci recover 100";
 
 const RESET_HELP: &str = "\
 The handle is another one afterwards, and a freeze is over. A function in permanent error is
@@ -190,13 +189,6 @@ impl From<Zpci> for ZpciAction {
                 Self::Report(Request::ZpciReportError { fid: fid.shown(), action, data })
             }
         }
-    }
-}
-
-impl ZpciAction {
-    /// `recover`, of a function however it is named.
-    pub fn recover(it: Target) -> Self {
-        Self::Recover(Request::FunctionRecover { target: it.target })
     }
 }
 
@@ -321,14 +313,6 @@ mod tests {
             let words = ["portcullis"].into_iter().chain(wrong.split(' '));
             assert!(CommandLine::try_parse_from(words).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_function_is_recovered_by_whichever_name_it_has() {
-        let by_id = ZpciAction::Recover(Request::ZpciRecover { fid: String::from("00000100") });
-        assert_eq!(action("zpci recover 100"), by_id);
-        let by_slot = ZpciAction::Recover(Request::FunctionRecover { target: String::from("disk0") });
-        assert_eq!(action("recover disk0"), by_slot);
     }
 
     #[test]

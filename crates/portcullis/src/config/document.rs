@@ -9,6 +9,7 @@ use pci_spec::Bdf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::containment::{ContainmentConfig, OnError, read_containment};
 use super::device::{DEVICE_EXAMPLE, read_device};
 use super::diagnostic::{Diagnostic, Diagnostics, Source};
 use super::section::{Placed, Reading, Section};
@@ -49,7 +50,8 @@ fn read_document(
     table: &DeTable<'_>,
     span: Range<usize>,
 ) -> Option<Config> {
-    let root = Section::over(reading, table, span, "the file", &["daemon", "watchdog", "slot"]);
+    let root =
+        Section::over(reading, table, span, "the file", &["daemon", "watchdog", "containment", "slot"]);
     // What a relative path in the file is relative to.
     let base = file.parent().unwrap_or(Path::new(""));
     let daemon = match root.get("daemon") {
@@ -59,6 +61,10 @@ fn read_document(
     let watchdog = match root.get("watchdog") {
         Some(value) => read_watchdog(reading, value)?,
         None => WatchdogConfig::default(),
+    };
+    let containment = match root.get("containment") {
+        Some(value) => read_containment(reading, value)?,
+        None => ContainmentConfig::default(),
     };
     let Some(slots) = root.get("slot") else {
         reading.complain(
@@ -81,7 +87,7 @@ fn read_document(
     let mut taken = Taken::default();
     let slots: Vec<_> =
         array.iter().filter_map(|value| read_slot(reading, base, value, &mut taken)).collect();
-    Some(Config { daemon, watchdog, slots })
+    Some(Config { daemon, watchdog, containment, slots })
 }
 
 fn read_daemon(reading: &mut Reading<'_>, base: &Path, value: &Spanned<DeValue<'_>>) -> Option<DaemonConfig> {
@@ -148,7 +154,7 @@ fn read_slot(
     value: &Spanned<DeValue<'_>>,
     taken: &mut Taken,
 ) -> Option<SlotConfig> {
-    let keys = ["name", "address", "device", "backing", "attention_button", "latch", "zpci"];
+    let keys = ["name", "address", "device", "backing", "attention_button", "latch", "zpci", "on_error"];
     let section = Section::open(reading, value, "slot", &keys, SLOT_EXAMPLE)?;
     let name = section.required_text(reading, "name", "disk0").and_then(|text| {
         claim(reading, &mut taken.names, text.value.to_owned(), &text.span, "name");
@@ -174,16 +180,20 @@ fn read_slot(
         Some(value) => read_zpci(reading, value, taken),
         None => Some(ZpciConfig::default()),
     };
+    let on_error = match section.get("on_error") {
+        Some(_) => section.choice(reading, "on_error", &OnError::CHOICES),
+        None => Some(OnError::default()),
+    };
     let position = Some(reading.source.position(section.span.clone()));
     let backing_position = section.get("backing").map(|value| reading.source.position(value.span()));
     // A device that is wrong has been complained of.
     let device = device.map_or(Some(None), |read| read.map(Some));
-    let (name, address, device, port, zpci) = (name?, address?, device?, port?, zpci?);
+    let (name, address, device, port, zpci, on_error) = (name?, address?, device?, port?, zpci?, on_error?);
     if address.bus() == 0 && port != PortConfig::default() {
         let message = "a slot on the root bus has no port, and so neither `attention_button` nor `latch`";
         reading.complain(section.span.clone(), message, "remove them, or choose another bus");
     }
-    Some(SlotConfig { name, address, device, port, zpci, position, backing_position })
+    Some(SlotConfig { name, address, device, port, zpci, on_error, position, backing_position })
 }
 
 fn read_port(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<PortConfig> {

@@ -7,6 +7,7 @@
 //! [`crate::daemon`], which then points back here through [`Position`].
 
 mod backing;
+mod containment;
 mod device;
 pub mod diagnostic;
 mod document;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use pci_spec::Bdf;
 
+pub use containment::{ContainmentConfig, OnError};
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
 pub use zpci::ZpciConfig;
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// Settings of the watchdog.
     pub watchdog: WatchdogConfig,
+    /// What happens to functions that fail.
+    pub containment: ContainmentConfig,
     /// The slots, in the order of the file.
     pub slots: Vec<SlotConfig>,
 }
@@ -98,6 +102,8 @@ pub struct SlotConfig {
     pub port: PortConfig,
     /// How the function shows in the s390 view.
     pub zpci: ZpciConfig,
+    /// `on_error`: what happens to the function when it fails.
+    pub on_error: OnError,
     /// Where the slot was configured; `None` if built in.
     pub position: Option<Position>,
     /// Where its backing was configured; `None` if built in.
@@ -208,9 +214,15 @@ impl Config {
             }),
             port: PortConfig::default(),
             zpci: ZpciConfig::default(),
+            on_error: OnError::default(),
             position: None,
             backing_position: None,
         };
-        Self { daemon: DaemonConfig::default(), watchdog: WatchdogConfig::default(), slots: vec![disk] }
+        Self {
+            daemon: DaemonConfig::default(),
+            watchdog: WatchdogConfig::default(),
+            containment: ContainmentConfig::default(),
+            slots: vec![disk],
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! function's gate delays nobody else. Their number is bounded.
 
 pub mod client;
+pub mod containment;
 pub mod line;
 pub mod protocol;
 pub mod report;

@@ -70,15 +70,56 @@ pub enum Request {
         /// `COMMAND`, `CAP_PM+4.w`, `COMMAND=0006`.
         register: String,
     },
-    /// Freezes one function: a [`super::report::AdmissionChange`].
-    #[serde(rename = "function freeze")]
-    FunctionFreeze {
+    /// All PEs: an array of [`super::containment::PeSummary`].
+    #[serde(rename = "pe list")]
+    PeList {},
+    /// One PE: a [`super::containment::PeReport`].
+    #[serde(rename = "pe show")]
+    PeShow {
+        /// PE, or address or slot name of a function in it.
+        target: String,
+    },
+    /// Freezes a PE with all that is below it: a [`super::containment::PeChange`].
+    #[serde(rename = "pe freeze")]
+    PeFreeze {
+        /// PE, or address or slot name of a function in it.
+        target: String,
+    },
+    /// Ends the freeze of a PE, with its devices as they are: a [`super::containment::PeChange`].
+    #[serde(rename = "pe thaw")]
+    PeThaw {
+        /// PE, or address or slot name of a function in it.
+        target: String,
+    },
+    /// Recovers a PE as after an error: a [`super::containment::Recovered`].
+    #[serde(rename = "pe recover")]
+    PeRecover {
+        /// PE, or address or slot name of a function in it.
+        target: String,
+    },
+    /// The faults that one function can be given: an array of [`super::containment::FaultEntry`].
+    #[serde(rename = "pe faults")]
+    PeFaults {
         /// Address or slot name.
         target: String,
     },
-    /// Ends the freeze of one function: a [`super::report::AdmissionChange`].
-    #[serde(rename = "function thaw")]
-    FunctionThaw {
+    /// Gives a function or a PE a fault: an [`super::containment::Injected`].
+    #[serde(rename = "pe inject")]
+    PeInject {
+        /// PE, address or slot name.
+        target: String,
+        /// Name of a fault, `TYPE:FUNCTION:ADDRESS:MASK`, or `aer:` and the name of an error.
+        fault: String,
+    },
+    /// Counters, budget and history of containment: a [`super::containment::EehReport`].
+    #[serde(rename = "eeh show")]
+    EehShow {},
+    /// What was removed and is still held: an array of [`super::containment::OrphanEntry`].
+    #[serde(rename = "orphan list")]
+    OrphanList {},
+    /// The errors of one function: an [`super::containment::AerReport`].
+    #[serde(rename = "function aer")]
+    FunctionAer {
         /// Address or slot name.
         target: String,
     },
@@ -86,13 +127,6 @@ pub enum Request {
     #[serde(rename = "function revoke")]
     FunctionRevoke {
         /// Address or slot name.
-        target: String,
-    },
-    /// Disables one function, resets and thaws it in place, and enables it under another handle: a
-    /// [`super::zpci::RecoverDone`].
-    #[serde(rename = "function recover")]
-    FunctionRecover {
-        /// Slot name, address or function ID. A slot that is named like a function ID is the slot.
         target: String,
     },
     /// The s390 view of all functions: an array of [`super::zpci::ZpciSummary`].
@@ -119,7 +153,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timeout_ms: Option<u64>,
     },
-    /// As `function recover`, of the function with this ID: a [`super::zpci::RecoverDone`].
+    /// Disables one function, resets and thaws it in place, and enables it under another handle: a
+    /// [`super::zpci::RecoverDone`].
     #[serde(rename = "zpci recover")]
     ZpciRecover {
         /// Function ID: hexadecimal digits.

@@ -9,15 +9,15 @@
 //! Concurrency: built by one thread; used by any, and what they may wait for takes their token.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use assign::{EventSink, Reporter};
 use gate::{AccessKind, Deadline, Gate, ThreadToken};
 use pci_core::mechanism::HostBridge;
 use pci_core::{
-    ConfigSpace, ConfigSpaceBuilder, DeviceState, Express, Function, Identity, LayoutError, Pm, RealTime,
-    Slot as HotPlugSlot, Time,
+    ConfigSpace, ConfigSpaceBuilder, DeviceState, Express, ExtendedCapability, Function, Identity,
+    LayoutError, Pm, RealTime, Slot as HotPlugSlot, Time,
 };
 use pci_spec::bridge::PRIMARY_BUS;
 use pci_spec::capability::express::PortType;
@@ -54,12 +54,23 @@ pub(super) enum MachineError {
 /// See the module's head.
 pub(super) struct Machine {
     pub(super) topology: Arc<Topology>,
-    pub(super) resets: Resets,
+    pub(super) resets: Arc<Resets>,
     pub(super) power: Power,
     /// The clock of delays and of slots.
     pub(super) time: Arc<dyn Time>,
     platform: Arc<Emulated>,
     segments: BTreeMap<u16, Wiring>,
+    /// Who follows what comes and goes; set once.
+    follower: OnceLock<Weak<dyn Follower>>,
+}
+
+/// Who follows what comes and goes in a machine.
+pub(super) trait Follower: Send + Sync {
+    /// Something has come, or may have. Waits for nothing.
+    fn changed(&self);
+
+    /// A function has left: nothing of it is kept when this returns.
+    fn left(&self, token: &mut ThreadToken);
 }
 
 /// The hardware of one segment.
@@ -94,10 +105,24 @@ impl Machine {
         let power = Power::new(Arc::clone(&time));
         let power = power.on(Arc::clone(&platform) as _).preserving(Arc::new(Preserved::default()));
         let resets = Resets::new(Arc::clone(&time));
-        let resets = resets.with_power(power.clone()).with_topology(Arc::clone(&topology));
-        let machine = Machine { topology, resets, power, time, platform, segments };
+        let resets = Arc::new(resets.with_power(power.clone()).with_topology(Arc::clone(&topology)));
+        let follower = OnceLock::new();
+        let machine = Machine { topology, resets, power, time, platform, segments, follower };
         machine.rescan(token, Deadline::after(SCAN_TIMEOUT))?;
         Ok(machine)
+    }
+
+    /// Has `follower` told of what comes and goes from now on.
+    pub(super) fn tells(&self, follower: Weak<dyn Follower>) {
+        // Set once: a machine is followed by one containment.
+        let _ = self.follower.set(follower);
+    }
+
+    /// Something has come or gone, or may have.
+    pub(super) fn changed(&self) {
+        if let Some(follower) = self.follower.get().and_then(Weak::upgrade) {
+            follower.changed();
+        }
     }
 
     /// Puts a function that is being built behind the host bridge of its address.
@@ -139,6 +164,7 @@ impl Machine {
         for problem in scanned.problems {
             tracing::warn!("{problem}");
         }
+        self.changed();
         Ok(self.snapshot(token))
     }
 
@@ -150,6 +176,7 @@ impl Machine {
                 tracing::warn!("{problem}");
             }
         }
+        self.changed();
         Ok(())
     }
 
@@ -181,6 +208,9 @@ impl Machine {
             // It was never shown, or a scan has seen already that it is not there.
             Ok(_) | Err(TopologyError::NoFunction(_)) => {}
             Err(error) => tracing::warn!("{at} is still shown: {error}"),
+        }
+        if let Some(follower) = self.follower.get().and_then(Weak::upgrade) {
+            follower.left(token);
         }
     }
 
@@ -234,7 +264,9 @@ impl Wiring {
 fn root_port(bus: u8) -> Result<Arc<ConfigSpace>, LayoutError> {
     let slot = HotPlugSlot { number: u16::from(bus), hot_plug: true, surprise: true, present: true };
     let express = Express { slot: Some(slot), ..Express::port(PortType::RootPort) };
-    programmed(bridge().capability(express), bus)
+    // Errors from below end here, and may be contained here.
+    let port = bridge().capability(express).extended_capability(ExtendedCapability::PortAer);
+    programmed(port.extended_capability(ExtendedCapability::Dpc), bus)
 }
 
 /// A bridge to `bus` that is no link, so that it has room for 32 devices.

@@ -6,7 +6,7 @@
 //! * `slot`: one slot and its controller; `requests`, `plug_in`: what operators ask of it; `slot_words` says it for people.
 //! * `place`, `port`, `consumer`: what a slot is made of: the places of its functions, its hardware, who uses them.
 //! * `machine`: the segments, ports, resets and power around the slots. `build`: from a description to a device.
-//! * `zpci`: the s390 view of it all. `vms`: virtual machines by their monitors. `operations`: what takes its time.
+//! * `zpci`: the s390 view of it all. `containment`: errors, freezes and recoveries. `vms`: virtual machines by their monitors. `operations`: what takes its time.
 //!
 //! # Concurrency
 //! One thread accepts for all places; a place has a thread for each client, a slot has one while it is busy, and one more
@@ -14,11 +14,12 @@
 //! ([`crate::control::server`]). Locks are leaves, for lists.
 //!
 //! # The order of the end
-//! The control socket first, so that nobody asks for anything any more. Then no new client, and the sessions end. Then every
+//! The control socket first, so that nobody asks for anything any more; then recoveries from errors. Then no new client, and the sessions end. Then every
 //! slot at once: its gates are retired, its devices are dropped, which flushes their backings, and the sockets are gone.
 
 mod build;
 mod consumer;
+mod containment;
 mod machine;
 mod operations;
 mod operator;
@@ -48,6 +49,7 @@ use crate::config::{Config, Diagnostic, Diagnostics};
 use crate::control::server::ControlServer;
 use crate::events::Journal;
 use crate::run_dir::RunDir;
+use containment::Keeper;
 use machine::Machine;
 use operations::Operations;
 use operator::DaemonOperator;
@@ -64,6 +66,7 @@ pub struct Daemon {
     run_dir: RunDir,
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
+    keeper: Keeper,
     vms: Arc<Vms>,
     /// The journal hears the events of the s390 view.
     listening: Subscription,
@@ -97,12 +100,13 @@ impl Daemon {
         run_dir: RunDir,
         journal: &Arc<Journal>,
     ) -> Result<Self, Diagnostics> {
-        let started = start::slots(token, config.slots, &run_dir, journal)?;
-        let start::Started { machine, zpci, slots, vms, crew, listening } = started;
+        let started = start::slots(token, config.slots, &config.containment, &run_dir, journal)?;
+        let start::Started { machine, contained, zpci, slots, vms, crew, listening } = started;
         let operations = Arc::new(Operations::default());
         let operator = DaemonOperator::new(
             Arc::clone(&slots),
             Arc::clone(&machine),
+            Arc::clone(&contained),
             zpci,
             Arc::clone(journal),
             operations,
@@ -124,11 +128,13 @@ impl Daemon {
         spawn("acceptor", move || acceptor.run())?;
         let watchdog = config.watchdog.threshold.map(WatchdogThread::start).transpose();
         let watchdog = watchdog.map_err(|error| system("cannot start a thread", &error))?;
+        let keeper = Keeper::start(&contained).map_err(|error| system("cannot start a thread", &error))?;
         let journal = Arc::clone(journal);
         Ok(Self {
             run_dir,
             slots,
             machine,
+            keeper,
             vms,
             listening,
             crew,
@@ -158,6 +164,7 @@ impl Daemon {
             run_dir,
             slots,
             machine,
+            keeper,
             vms,
             listening,
             crew,
@@ -175,6 +182,10 @@ impl Daemon {
         vms.end();
         if !control.stop(token, deadline) {
             left_over.push(String::from("a control request is still being carried out"));
+        }
+        // Whatever fails from here on is not recovered any more: it all ends.
+        if !keeper.stop(token, deadline) {
+            left_over.push(String::from("a recovery from an error has not ended"));
         }
         // Set once, here: `drain` consumes the daemon.
         let _ = shared.set(deadline);

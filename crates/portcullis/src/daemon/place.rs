@@ -18,7 +18,7 @@ use zpci::{View, Watched, Zdev};
 use super::build::{BuildComplaint, build};
 use super::machine::Machine;
 use super::zpci::MAX_STORE;
-use crate::config::{DeviceConfig, Diagnostic, SlotConfig};
+use crate::config::{DeviceConfig, Diagnostic, OnError, SlotConfig};
 use crate::events::Journal;
 use crate::ranks;
 use crate::run_dir::RunDir;
@@ -37,6 +37,8 @@ pub struct Place {
     pub(super) server: Arc<Server>,
     /// What it is in the s390 view.
     pub(super) zdev: Arc<Zdev>,
+    /// What happens to its function when it fails.
+    pub(super) on_error: OnError,
     /// Whether consumers get the zPCI I/O region, whatever the device.
     io_region: Option<bool>,
     /// Functions of one device say that there are others.
@@ -107,6 +109,7 @@ impl Place {
             socket,
             server: Arc::new(server),
             zdev,
+            on_error: config.on_error,
             io_region: config.zpci.io_region,
             beside_others,
             standing: Leaf::new(standing),
@@ -190,6 +193,9 @@ impl Place {
         let (assignment, size) = build(&device, gate, Arc::clone(&events) as _, placed)?;
         let view = View::new(&self.zdev, &assignment, MAX_STORE);
         events.belongs_to(&view);
+        if self.on_error == OnError::Notify {
+            assignment.port().interrupts().offer_errors();
+        }
         if self.io_region.unwrap_or(device.needs_io_region()) {
             // Nobody has it yet, and it has no other.
             let _ = assignment.add_region(IoRegion::new(Arc::clone(&view)));

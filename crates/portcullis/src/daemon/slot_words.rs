@@ -163,6 +163,7 @@ fn notice_words(notice: &Notice) -> (&'static str, Severity, String) {
                 Cause::CardLost => (Warning, "the card was torn out"),
                 Cause::LinkLost => (Warning, "the link was lost"),
                 Cause::Replaced => (Warning, "another card is in its place"),
+                Cause::Failed => (Warning, "the card has failed, and could not be recovered"),
             };
             return (kinds::REVOKING, severity, format!("everything is taken away: {why}"));
         }

@@ -11,15 +11,16 @@ use assign::EventSink;
 use gate::{Deadline, ThreadToken};
 use pci_spec::Bdf;
 
-use super::TAKE_DOWN;
 use super::consumer::{Client, Doorman};
+use super::containment::Contained;
 use super::machine::{Machine, MachineError};
 use super::operations::Operations;
 use super::place::{Place, complaint};
 use super::slot::{Slot, Surroundings};
 use super::vms::Vms;
 use super::zpci::{Teller, fid_of};
-use crate::config::{Diagnostic, Diagnostics, SlotConfig};
+use super::{TAKE_DOWN, system};
+use crate::config::{ContainmentConfig, Diagnostic, Diagnostics, SlotConfig};
 use crate::events::Journal;
 use crate::run_dir::RunDir;
 
@@ -29,6 +30,7 @@ const BRING_UP: std::time::Duration = std::time::Duration::from_secs(20);
 /// What there is after the start.
 pub(super) struct Started {
     pub(super) machine: Arc<Machine>,
+    pub(super) contained: Arc<Contained>,
     pub(super) zpci: Arc<Zpci>,
     pub(super) listening: Subscription,
     pub(super) slots: Arc<[Slot]>,
@@ -40,6 +42,7 @@ pub(super) struct Started {
 pub(super) fn slots(
     token: &mut ThreadToken,
     configured: Vec<SlotConfig>,
+    containment: &ContainmentConfig,
     run_dir: &RunDir,
     journal: &Arc<Journal>,
 ) -> Result<Started, Diagnostics> {
@@ -48,6 +51,8 @@ pub(super) fn slots(
     let machine = Arc::new(Machine::new(token, &addresses, &events).map_err(|error| unfit(&error))?);
     let vms = Arc::new(Vms::new(Arc::clone(journal)));
     let crew = Threads::new();
+    let contained = Contained::new(containment, &machine, &crew, journal);
+    let contained = contained.map_err(|error| system("cannot make an event", &error))?;
     let zpci = Zpci::new(Settings::default());
     let listening = zpci.listen(Teller::new(&zpci, journal));
     let surroundings = Surroundings {
@@ -68,8 +73,10 @@ pub(super) fn slots(
         complaints = bring_up(token, &slots);
     }
     let slots: Arc<[Slot]> = slots.into_iter().map(|(slot, _)| slot).collect();
+    contained.belongs_to(&slots);
     if complaints.is_empty() {
-        return Ok(Started { machine, zpci, listening, slots, vms, crew });
+        contained.follow(token);
+        return Ok(Started { machine, contained, zpci, listening, slots, vms, crew });
     }
     let deadline = Deadline::after(TAKE_DOWN);
     for slot in &*slots {

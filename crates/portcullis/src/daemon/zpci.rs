@@ -40,6 +40,7 @@ pub(super) fn follow_virtual_functions(
     at: Bdf,
     token: &mut ThreadToken,
 ) {
+    machine.changed();
     let look = |token: &ThreadToken| machine.snapshot(token).virtual_functions(at);
     let mut there = look(token);
     for _ in 0..LOOKS {
@@ -96,6 +97,10 @@ impl Unit for Hardware {
         function: &Arc<Function>,
         deadline: Deadline,
     ) -> Result<(), ResetFailure> {
+        if function.is_contained() {
+            let why = "it is frozen with its PE, until that is recovered or thawed";
+            return Err(ResetFailure::Untouched(String::from(why)));
+        }
         loop {
             let snapshot = self.machine.snapshot(token);
             let node = snapshot.iter().find(|node| Arc::ptr_eq(&node.function, function));

@@ -95,6 +95,30 @@ kinds! {
         CALLBACK_FAILED = "callback-failed";
     }
 
+    /// Kinds of a PE's events, told of its slot or function.
+    pub mod containment {
+        /// Nothing gets in or out any more.
+        FROZEN = "pe-frozen";
+        /// Everything does again.
+        THAWED = "pe-thawed";
+        /// A recovery has begun.
+        RECOVERY_STARTED = "recovery-started";
+        /// What a recovery does.
+        RECOVERY_STEP = "recovery-step";
+        /// A recovery has ended.
+        RECOVERY_ENDED = "recovery-ended";
+        /// A function's `ERROR_EVENT`.
+        ERROR_EVENT = "error-event";
+        /// There is no way back.
+        FAILED = "pe-failed";
+        /// An error that AER reports.
+        AER = "aer";
+        /// Something that was removed is still held.
+        ORPHAN = "pe-orphan";
+        /// Two functions have the same address in their BARs.
+        BAR_OVERLAP = "bar-overlap";
+    }
+
     /// Kinds of a slot's events in the s390 view.
     pub mod zpci {
         /// An availability event.

@@ -1,4 +1,4 @@
-//! Freezing a function, ending that, and taking it away for good, as an operator asks for it.
+//! Taking a function away for good, as an operator asks for it.
 //!
 //! The gate changes at once, and with it everything in this process. What a client has mapped follows a moment later;
 //! the answer waits for that, and says if it has not come.
@@ -18,40 +18,6 @@ use crate::inspect;
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 impl DaemonOperator {
-    /// Freezes a function: reads give all-ones, writes, DMA and interrupts are dropped, until it is thawed or reset.
-    pub(super) fn freeze(
-        &self,
-        token: &mut ThreadToken,
-        target: &Target<'_>,
-    ) -> Result<AdmissionChange, Refusal> {
-        let start = Instant::now();
-        let frozen = target.node.function.freeze("an operator asked for it");
-        if !frozen && state(target) != GateState::Frozen {
-            return Err(gone(target));
-        }
-        if frozen {
-            self.tell(target, String::from("frozen"));
-        }
-        Ok(report(token, target, frozen, start, Vec::new()))
-    }
-
-    /// Ends a freeze, with the device as it was.
-    pub(super) fn thaw(
-        &self,
-        token: &mut ThreadToken,
-        target: &Target<'_>,
-    ) -> Result<AdmissionChange, Refusal> {
-        let start = Instant::now();
-        if !target.node.function.thaw() {
-            return Err(match state(target) {
-                GateState::Gone => gone(target),
-                _ => refuse(Errno::EINVAL, &format!("{} is not frozen", target.address())),
-            });
-        }
-        self.tell(target, String::from("thawed"));
-        Ok(report(token, target, true, start, Vec::new()))
-    }
-
     /// Takes a function away from whoever uses it. There is no way back but to serve it anew.
     pub(super) fn revoke(
         &self,

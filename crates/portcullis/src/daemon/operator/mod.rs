@@ -3,13 +3,15 @@
 //! * this file: which function is meant, and who carries the request out;
 //! * `views`: what is told of functions and slots;
 //! * `changes`: resets, power, virtual functions, registers;
-//! * `admission`: freeze, thaw, revoke;
+//! * `admission`: revoke; `containment`: PEs, freeze, thaw, recover; `errors`: injected and reported ones;
 //! * `slots`, `vms`: plugging and unplugging, here and in virtual machines; `operations`: what came of it;
 //! * `zpci`: the s390 view; `events`: the stream of events;
 //! * `guard`: register writes that would do half of what one of these does.
 
 mod admission;
 mod changes;
+mod containment;
+mod errors;
 mod events;
 mod guard;
 mod operations;
@@ -26,6 +28,7 @@ use pci_spec::Bdf;
 use serde::Serialize;
 use topology::{Node, Snapshot};
 
+use super::containment::Contained;
 use super::machine::Machine;
 use super::operations::Operations;
 use super::vms::Vms;
@@ -39,6 +42,7 @@ use crate::inspect;
 pub(super) struct DaemonOperator {
     slots: Arc<[Slot]>,
     machine: Arc<Machine>,
+    contained: Arc<Contained>,
     zpci: Arc<Zpci>,
     journal: Arc<Journal>,
     operations: Arc<Operations>,
@@ -63,12 +67,13 @@ impl DaemonOperator {
     pub(super) fn new(
         slots: Arc<[Slot]>,
         machine: Arc<Machine>,
+        contained: Arc<Contained>,
         zpci: Arc<Zpci>,
         journal: Arc<Journal>,
         operations: Arc<Operations>,
         vms: Arc<Vms>,
     ) -> Self {
-        Self { slots, machine, zpci, journal, operations, vms }
+        Self { slots, machine, contained, zpci, journal, operations, vms }
     }
 
     /// All places of all slots.
@@ -128,19 +133,20 @@ impl Operator for DaemonOperator {
                 let target = self.find(token, &target)?;
                 value(self.register(token, &target, &register)?)
             }
-            Request::FunctionFreeze { target } => {
-                let target = self.find(token, &target)?;
-                value(self.freeze(token, &target)?)
-            }
-            Request::FunctionThaw { target } => {
-                let target = self.find(token, &target)?;
-                value(self.thaw(token, &target)?)
-            }
             Request::FunctionRevoke { target } => {
                 let target = self.find(token, &target)?;
                 value(self.revoke(token, &target)?)
             }
-            Request::FunctionRecover { target } => value(self.recover(token, &target)?),
+            Request::FunctionAer { target } => value(self.aer(token, &target)?),
+            Request::PeList {} => value(self.pe_list(token)),
+            Request::PeShow { target } => value(self.pe_show(token, &target)?),
+            Request::PeFreeze { target } => value(self.pe_freeze(token, &target)?),
+            Request::PeThaw { target } => value(self.pe_thaw(token, &target)?),
+            Request::PeRecover { target } => value(self.pe_recover(token, &target)?),
+            Request::PeFaults { target } => value(self.pe_faults(token, &target)?),
+            Request::PeInject { target, fault } => value(self.pe_inject(token, &target, &fault)?),
+            Request::EehShow {} => value(self.eeh(token)),
+            Request::OrphanList {} => value(self.orphans()),
             Request::ZpciList {} => value(self.zpci_list(token)),
             Request::ZpciShow { fid } => value(self.zpci_show(token, &fid)?),
             Request::ZpciConfigure { fid } => value(self.zpci_power(&fid, true, None)?),

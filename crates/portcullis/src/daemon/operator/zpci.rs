@@ -7,7 +7,7 @@ use ::zpci::hotplug::{HotplugSlot, OperationError, Recovered};
 use ::zpci::{Configuration, Fid, View, Zdev};
 use assign::Assignment;
 use gate::{Deadline, ThreadToken};
-use pci_core::{BarIndex, Errno};
+use pci_core::BarIndex;
 use topology::Snapshot;
 
 use super::DaemonOperator;
@@ -79,28 +79,6 @@ impl DaemonOperator {
         let done = standing.hotplug.reset(token, false, Deadline::after(TIMEOUT));
         done.map_err(|error| refused(&standing, &error))?;
         Ok(self.done(token, &standing, "reset", start))
-    }
-
-    /// `target`: the place or address of a function, or else a function ID.
-    pub(super) fn recover(&self, token: &mut ThreadToken, target: &str) -> Result<RecoverDone, Refusal> {
-        let named = self.places().find(|place| place.name == target);
-        let standing = match named {
-            Some(place) => self.standing(&place.zdev).ok_or_else(|| unknown(target))?,
-            None if target.contains(':') => {
-                let target = self.find(token, target)?;
-                let at = target.address();
-                let zdev = self.zpci.by_function(&target.node.function).and_then(|view| view.zdev());
-                let standing = zdev.and_then(|zdev| self.standing(&zdev));
-                standing.ok_or_else(|| {
-                    refuse(
-                        Errno::ENODEV,
-                        &format!("{at} has no function ID; `portcullis zpci` lists those that have one"),
-                    )
-                })?
-            }
-            None => self.by_fid(target)?,
-        };
-        self.recover_standing(token, &standing)
     }
 
     pub(super) fn zpci_recover(&self, token: &mut ThreadToken, fid: &str) -> Result<RecoverDone, Refusal> {
