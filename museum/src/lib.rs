@@ -10,6 +10,8 @@
 //! Concurrency: the exhibits are wrong on purpose. Everything that they share is the checker's, so that being wrong is a
 //! failed test and not undefined behaviour.
 
+#[cfg(shuttle)]
+pub mod eeh;
 #[cfg(loom)]
 pub mod first_use;
 #[cfg(loom)]

@@ -2,7 +2,7 @@
 //! part has, and nothing when the one thing is changed that it is about.
 //!
 //! Run with `RUSTFLAGS="--cfg shuttle" cargo test -p museum --release --test complaints`. The numbers in the names are those
-//! of `museum::unplug`; report B is that of `museum::zpci`.
+//! of `museum::unplug`; report B is that of `museum::zpci`, report E that of `museum::eeh`.
 #![cfg(shuttle)]
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 
 mod random;
 
+use museum::eeh::{held_over_calls, sliding, taken_again, tree_walk};
 use museum::unplug::Order::{self, AsReported, Repaired};
 use museum::unplug::{
     bus_walk, close_resets, count_shown, kept_open, mapped, power_tool, taken_twice, two_orders, two_slots,
@@ -256,4 +257,118 @@ fn report_b_with_a_copy_of_its_own_for_each_request_holds() {
     // ZIO-I2
     holds(|| two_requests_at_once(Repaired, 4096));
     holds(|| two_requests_at_once(Repaired, 4));
+}
+
+fn walked_while_it_is_changed(order: Order, changes: fn(&tree_walk::Tree)) -> Vec<Option<usize>> {
+    let tree = Arc::new(tree_walk::Tree::new(order));
+    let same = tree.clone();
+    let hot_plug = thread::spawn(move || changes(&same));
+    let visited = tree.walk();
+    hot_plug.join().unwrap();
+    visited
+}
+
+fn pulled_under_a_walk(order: Order) {
+    let visited = walked_while_it_is_changed(order, |tree| tree.pull());
+    assert!(!visited.contains(&None), "a PE is visited that was freed");
+}
+
+fn replaced_under_a_walk(order: Order) {
+    let visited = walked_while_it_is_changed(order, |tree| {
+        tree.pull();
+        tree.plug();
+    });
+    for stays in [2, 3] {
+        let visits = visited.iter().filter(|pe| **pe == Some(stays)).count();
+        assert_eq!(visits, 1, "a PE that stays is not visited once");
+    }
+}
+
+#[test]
+fn report_e_a_recovery_walks_over_a_pe_that_hot_plug_has_freed() {
+    // EEH-I1
+    breaks("visited that was freed", || pulled_under_a_walk(AsReported));
+}
+
+#[test]
+fn report_e_a_walk_misses_what_stays_when_the_memory_of_a_pe_is_used_again() {
+    // EEH-I2
+    breaks("not visited once", || replaced_under_a_walk(AsReported));
+}
+
+#[test]
+fn report_e_with_a_lock_over_walks_and_changes_holds() {
+    // EEH-I1, EEH-I2
+    holds(|| {
+        pulled_under_a_walk(Repaired);
+        replaced_under_a_walk(Repaired);
+    });
+}
+
+fn slides_over_what_is_pulled(order: Order) {
+    let tree = Arc::new(sliding::Tree::new(order));
+    let same = tree.clone();
+    let hot_plug = thread::spawn(move || same.pull(2));
+    let visited = tree.walk();
+    hot_plug.join().unwrap();
+    assert!(visited.contains(&1) && visited.contains(&3), "the walk is incomplete");
+}
+
+#[test]
+fn report_e_the_sliding_walk_ends_where_the_pe_is_removed_that_it_is_at() {
+    // EEH-I2
+    breaks("incomplete", || slides_over_what_is_pulled(AsReported));
+}
+
+#[test]
+fn report_e_a_walk_that_goes_on_by_order_and_not_by_links_holds() {
+    // EEH-I2
+    holds(|| slides_over_what_is_pulled(Repaired));
+}
+
+fn recovered_under_the_lock_of_hot_plug(order: Order) {
+    all_at_once(taken_again::Machine::new(order), &[|m| _ = m.recover(), |m| m.pull(), |m| _ = m.bus()]);
+}
+
+#[test]
+fn report_e_a_recovery_takes_the_lock_that_it_has() {
+    // EEH-I4
+    breaks(SLEEPS, || recovered_under_the_lock_of_hot_plug(AsReported));
+}
+
+#[test]
+fn report_e_with_the_bus_looked_up_by_who_has_the_lock_holds() {
+    // EEH-I4
+    holds(|| recovered_under_the_lock_of_hot_plug(Repaired));
+}
+
+fn called_by_a_recovery(order: Order) {
+    all_at_once(held_over_calls::Machine::in_use(order), &[|m| m.recover(), |m| m.answers()]);
+}
+
+#[test]
+fn report_e_a_recovery_calls_somebody_who_needs_the_lock_that_it_holds() {
+    // EEH-I4
+    breaks(SLEEPS, || called_by_a_recovery(AsReported));
+}
+
+fn called_while_it_is_unplugged(order: Order) {
+    let works: [fn(&held_over_calls::Machine); 4] =
+        [|m| m.recover(), |m| m.unplug(), |m| m.answers(), |m| m.lets_go()];
+    all_at_once(held_over_calls::Machine::in_use(order), &works);
+}
+
+#[test]
+fn report_e_an_unplug_waits_for_a_user_who_needs_the_lock_that_it_holds() {
+    // EEH-I4
+    breaks(SLEEPS, || {
+        let works: [fn(&held_over_calls::Machine); 2] = [|m| m.unplug(), |m| m.lets_go()];
+        all_at_once(held_over_calls::Machine::in_use(AsReported), &works);
+    });
+}
+
+#[test]
+fn report_e_with_no_lock_over_calls_and_waits_holds() {
+    // EEH-I4
+    holds(|| called_while_it_is_unplugged(Repaired));
 }

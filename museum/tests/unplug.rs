@@ -1,5 +1,5 @@
 //! Slots that are plugged and unplugged while everything else happens, where every schedule has to end; and the same slots in
-//! the s390 view, with all that can be done to a function there.
+//! the s390 view, with all that can be done to a function there; and errors of functions in a tree of PEs that changes meanwhile.
 //!
 //! Run with `RUSTFLAGS="--cfg shuttle" cargo test -p museum --release --test unplug`. The controllers of the slots, what is
 //! assigned, the resets, the topology, the functions and what `zpci` makes of them are the real ones. Complaints that the names cite are those of
@@ -11,6 +11,7 @@
     reason = "test code; clippy exempts only functions marked as tests"
 )]
 
+mod eeh;
 mod machine;
 mod random;
 mod slots;

@@ -48,6 +48,11 @@ impl Held {
         self.wait_until(|state| state.free || state.overdue).free
     }
 
+    /// Whether the user was asked.
+    pub fn is_asked(&self) -> bool {
+        lock(&self.state).asked
+    }
+
     /// Whether the user has let go.
     pub fn is_free(&self) -> bool {
         lock(&self.state).free

@@ -52,6 +52,8 @@ pub(crate) struct Board {
     pub(crate) stuck: Held,
     /// What drivers let go of on another thread.
     pub(crate) handed: Mutex<Vec<Arc<Binding>>>,
+    /// Drivers end out of turn: they are unbound, or left behind in a call that comes back just then.
+    pub(crate) out_of_turn: AtomicBool,
 }
 
 impl Board {
@@ -69,6 +71,7 @@ impl Board {
             meddled: AtomicBool::new(false),
             stuck: Held::default(),
             handed: Mutex::default(),
+            out_of_turn: AtomicBool::new(false),
             journal: Arc::default(),
             topology,
             fabric,

@@ -3,13 +3,14 @@
 use super::board::Board;
 use crate::machine::tally::note;
 use gate::ThreadToken;
+use pci_core::recovery::{Channel, Handlers, Vote};
 use slot::{Binding, Bound, Controller, Driver, ProbeError, Removal};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// A call of a driver.
 pub(crate) struct Visit<'a> {
-    /// "probe", "request", "keep" or "remove".
+    /// "probe", "request", "keep", "remove", or what the driver is told of errors.
     pub(crate) call: &'static str,
     pub(crate) binding: &'a Arc<Binding>,
     pub(crate) board: &'a Board,
@@ -87,7 +88,7 @@ impl AtWork {
         let name = name(&self.binding);
         self.board.journal.demand(!self.ended.swap(true, Relaxed), || format!("{name}: {what} twice"));
         let last = self.has.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let same = last.as_ref() == Some(&name);
+        let same = last.as_ref() == Some(&name) || self.board.out_of_turn.load(Relaxed);
         self.board.journal.demand(same, || format!("{what} of {name} before {last:?} (HP-01)"));
     }
 }
@@ -102,13 +103,31 @@ impl Bound for AtWork {
     }
 
     fn remove(self: Box<Self>, token: &mut ThreadToken, _removal: Removal) {
-        let gone = self.binding.function().is_gone();
+        let gone = self.binding.function().is_gone() || self.board.out_of_turn.load(Relaxed);
         self.board.journal.demand(gone, || format!("{}: removed before it is gone", name(&self.binding)));
         self.end("remove", token);
     }
 
     fn shutdown(&mut self, token: &mut ThreadToken) {
         self.end("shutdown", token);
+    }
+
+    fn error_handlers(&self) -> Handlers {
+        Handlers::ERROR_DETECTED | Handlers::SLOT_RESET | Handlers::RESUME
+    }
+
+    fn error_detected(&mut self, token: &mut ThreadToken, _channel: Channel) -> Vote {
+        self.called("error detected", token);
+        Vote::NeedReset
+    }
+
+    fn slot_reset(&mut self, token: &mut ThreadToken) -> Vote {
+        self.called("slot reset", token);
+        Vote::Recovered
+    }
+
+    fn resume(&mut self, token: &mut ThreadToken) {
+        self.called("resume", token);
     }
 }
 

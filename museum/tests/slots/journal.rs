@@ -15,6 +15,8 @@ struct Pages {
     told: Vec<String>,
     /// How often each operation of each slot began, and how often it ended.
     operations: BTreeMap<(String, OperationId), (usize, usize)>,
+    /// How often each call that somebody asked for was answered.
+    answers: Vec<usize>,
 }
 
 /// See the module's head. Its lock is never held over a scheduling point.
@@ -33,12 +35,32 @@ impl Journal {
         }
     }
 
-    /// Every operation has begun once and ended once, and nothing was violated.
+    /// For whoever looks into a schedule that fails.
+    pub(crate) fn write(&self, what: String) {
+        self.pages().told.push(what);
+    }
+
+    /// Somebody asks for a call, and is to be answered once.
+    pub(crate) fn asks(&self) -> usize {
+        let mut pages = self.pages();
+        pages.answers.push(0);
+        pages.answers.len() - 1
+    }
+
+    /// The answer to that.
+    pub(crate) fn answered(&self, call: usize) {
+        self.pages().answers[call] += 1;
+    }
+
+    /// Every operation has begun once and ended once, every call was answered once, and nothing was violated.
     pub(crate) fn assert_sound(&self) {
         let pages = self.pages();
         assert!(pages.violations.is_empty(), "{:#?}\n{:#?}", pages.violations, pages.told);
         for (operation, counts) in &pages.operations {
             assert_eq!(*counts, (1, 1), "begun and ended: {operation:?}");
+        }
+        for (call, answers) in pages.answers.iter().enumerate() {
+            assert_eq!(*answers, 1, "answers to call {call}");
         }
     }
 

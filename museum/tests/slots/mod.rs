@@ -11,6 +11,7 @@
 mod asked;
 pub(crate) mod bay;
 pub(crate) mod board;
+mod called;
 mod closing;
 pub(crate) mod crew;
 mod driver;
