@@ -4,6 +4,8 @@
 //! they should not, hardware that fails, and one thread that lets all of that happen in an order that the seed decides. After
 //! every step the [invariants](Invariant) are checked. What was found is found again by the same seed.
 //!
+//! [`contain`] is another kind of world: forests of PEs of which parts fail and are recovered.
+//!
 //! What it does **not** do: see [`World`]; and no sockets, no processes and no guest take part.
 
 mod actions;
@@ -13,6 +15,7 @@ mod card;
 mod cell;
 mod clock;
 mod consumer;
+pub mod contain;
 mod driver;
 mod faults;
 mod invariants;

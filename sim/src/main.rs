@@ -4,7 +4,8 @@
 use clap::Parser;
 use gate::ThreadToken;
 use serde_json::json;
-use sim::{MachineError, Options, Outcome, World};
+use sim::{MachineError, Options, Outcome, World, contain};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -30,6 +31,9 @@ struct Arguments {
     /// Without the s390 view, as worlds were before there was one.
     #[arg(long)]
     without_zpci: bool,
+    /// Forests of PEs that fail and are recovered, instead of slots.
+    #[arg(long)]
+    containment: bool,
     /// Prints every line of the trace.
     #[arg(long)]
     trace: bool,
@@ -43,7 +47,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    let result = if arguments.containment { Ok(run_forests(&arguments)) } else { run(&arguments) };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -79,11 +84,16 @@ fn run(arguments: &Arguments) -> Result<bool, MachineError> {
     Ok(outcomes.iter().all(|outcome| outcome.violation.is_none()))
 }
 
-fn one(seed: u64, arguments: &Arguments) -> Result<Outcome, MachineError> {
-    let out: Option<fn(&str)> = arguments.trace.then_some(|line| {
+/// Who gets every line of the trace.
+fn out(arguments: &Arguments) -> Option<fn(&str)> {
+    arguments.trace.then_some(|line| {
         // A reader that has gone away is no reason to stop.
         let _ = writeln!(std::io::stdout().lock(), "{line}");
-    });
+    })
+}
+
+fn one(seed: u64, arguments: &Arguments) -> Result<Outcome, MachineError> {
+    let out = out(arguments);
     let (slots, zpci) = (arguments.slots, !arguments.without_zpci);
     let options = Options { seed, slots, zpci, out, counts_process: true };
     let mut token = ThreadToken::at_thread_entry();
@@ -91,6 +101,103 @@ fn one(seed: u64, arguments: &Arguments) -> Result<Outcome, MachineError> {
     let outcome = world.run(&mut token, arguments.steps);
     world.take_down(&mut token);
     Ok(outcome)
+}
+
+/// As [`run`], with forests.
+fn run_forests(arguments: &Arguments) -> bool {
+    let begin = Instant::now();
+    let mut total = Forests::default();
+    let mut token = ThreadToken::at_thread_entry();
+    for world in 0..arguments.worlds {
+        let seed = arguments.seed.wrapping_add(world);
+        let outcome = contain::run(&mut token, seed, arguments.steps, out(arguments));
+        if let Some(violation) = &outcome.violation {
+            eprintln!("seed {seed}, {} PEs: {violation}", outcome.pes);
+            if !arguments.trace {
+                outcome.last.iter().for_each(|line| eprintln!("{line}"));
+            }
+            let steps = arguments.steps;
+            eprintln!(
+                "again: cargo run --release -p sim -- --containment --seed {seed} --steps {steps} --trace"
+            );
+        }
+        let failed = outcome.violation.is_some();
+        total.add(outcome);
+        if failed && !arguments.keep_going {
+            break;
+        }
+    }
+    total.show(arguments.json, begin.elapsed());
+    total.failed.is_empty()
+}
+
+/// What became of all forests.
+#[derive(Default)]
+struct Forests {
+    worlds: u64,
+    steps: u64,
+    largest: usize,
+    calls: u64,
+    ends: [u64; 5],
+    done: BTreeMap<contain::Act, u64>,
+    hash: u64,
+    failed: Vec<(u64, contain::Violation)>,
+}
+
+impl Forests {
+    fn add(&mut self, outcome: contain::Outcome) {
+        self.worlds += 1;
+        self.steps += outcome.steps;
+        self.largest = self.largest.max(outcome.pes);
+        self.calls += outcome.calls;
+        for (sum, ends) in self.ends.iter_mut().zip(outcome.ends) {
+            *sum += ends;
+        }
+        for (act, times) in outcome.done {
+            *self.done.entry(act).or_default() += times;
+        }
+        self.hash = self.hash.rotate_left(1) ^ outcome.hash;
+        self.failed.extend(outcome.violation.map(|violation| (outcome.seed, violation)));
+    }
+
+    fn show(&self, as_json: bool, took: Duration) {
+        let Forests { worlds, steps, largest, calls, ends, done, hash, failed } = self;
+        let done: BTreeMap<String, u64> = done.iter().map(|(act, n)| (format!("{act:?}"), *n)).collect();
+        let names = ["recovered", "frozen_again", "contained", "gone", "failed"];
+        let ends: BTreeMap<&str, u64> = names.into_iter().zip(*ends).collect();
+        if as_json {
+            let told = |(seed, violation): &(u64, contain::Violation)| {
+                json!({
+                    "seed": seed,
+                    "rule": format!("{:?}", violation.rule),
+                    "step": violation.step,
+                    "detail": violation.detail,
+                })
+            };
+            let violations: Vec<_> = failed.iter().map(told).collect();
+            println!(
+                "{}",
+                json!({
+                    "worlds": worlds,
+                    "steps": steps,
+                    "done": done,
+                    "ends": ends,
+                    "calls": calls,
+                    "largest_pes": largest,
+                    "hash": format!("{hash:016x}"),
+                    "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    "violations": violations,
+                })
+            );
+            return;
+        }
+        println!(
+            "{worlds} forests of up to {largest} PEs, {steps} steps in {:.1} s: {calls} calls, recoveries {ends:?}, trace {hash:016x}, {} failed",
+            took.as_secs_f64(),
+            failed.len()
+        );
+        println!("steps: {done:?}");
+    }
 }
 
 fn show_violation(outcome: &Outcome, arguments: &Arguments) {
