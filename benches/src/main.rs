@@ -6,6 +6,7 @@
 // Output is what a benchmark is for, and its numbers are its own: depths, slots and sizes chosen below.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)]
 
+mod contain;
 mod fault;
 mod figure;
 mod gate_cost;
@@ -48,6 +49,8 @@ enum What {
     Unplug,
     /// The s390 view: a load by handle, and a block store through the I/O region.
     Zpci,
+    /// Containment: looking for errors, freezing, walking the tree of PEs, and a whole recovery.
+    Contain,
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         What::Fault => fault::run(cli.rounds),
         What::Unplug => unplug::run(cli.rounds),
         What::Zpci => zpci::run(cli.rounds),
+        What::Contain => contain::run(cli.rounds),
         What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };
