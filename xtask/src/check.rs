@@ -24,6 +24,7 @@ fn stages() -> Vec<Stage> {
         stage("fuzz", 240, "cargo", &["xtask", "fuzz", "--seconds", "30"]),
         stage("release", 150, "cargo", &["build", "--release", "--workspace", "--locked"]),
         sim("250", 90),
+        forests("500", 60),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
         stage("guest", 850, "cargo", &["xtask", "guest"]),
     ]
@@ -33,6 +34,23 @@ fn stages() -> Vec<Stage> {
 fn sim(worlds: &str, budget_s: u64) -> Stage {
     let run = ["run", "--release", "--package", "sim", "--", "--worlds", worlds, "--steps", "4000"];
     stage("sim", budget_s, "cargo", &run)
+}
+
+/// Errors and recoveries in trees of PEs, 2,000 steps each: 500 of them are a million steps.
+fn forests(worlds: &str, budget_s: u64) -> Stage {
+    let run = [
+        "run",
+        "--release",
+        "--package",
+        "sim",
+        "--",
+        "--containment",
+        "--worlds",
+        worlds,
+        "--steps",
+        "2000",
+    ];
+    stage("sim of containment", budget_s, "cargo", &run)
 }
 
 fn loom() -> Stage {
@@ -77,6 +95,7 @@ pub(crate) fn deep() -> bool {
         stress(),
         stage("museum", 4 * 3600 + 1800, "cargo", &["xtask", "museum", "--full"]),
         sim("5000", 1800),
+        forests("10000", 1800),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
         stage("guest", 1300, "cargo", &["xtask", "guest", "--cycles", "100"]),
     ])

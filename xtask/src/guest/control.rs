@@ -78,8 +78,8 @@ impl Control {
     /// As [`Control::ask`], or [`GuestError::Daemon`] when the mappings had not followed when the answer came.
     pub(super) fn admit(&mut self, admission: Admission, target: &str) -> Result<(), GuestError> {
         let request = match admission {
-            Admission::Freeze => "function freeze",
-            Admission::Thaw => "function thaw",
+            Admission::Freeze => "pe freeze",
+            Admission::Thaw => "pe thaw",
             Admission::Revoke => "function revoke",
         };
         let answer = self.ask(request, target)?;

@@ -21,6 +21,9 @@ const START_OR_STOP: Duration = Duration::from_secs(30);
 /// The name of the one slot.
 pub(super) const SLOT: &str = "slot0";
 
+/// How many failures of a disk are recovered from.
+pub(super) const BUDGET: u32 = 10;
+
 /// Builds the daemon in release mode and says where it is.
 ///
 /// # Errors
@@ -180,6 +183,9 @@ fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
     format!(
         "[daemon]\n\
          run_dir = {}\n\
+         \n\
+         [containment]\n\
+         max_freezes = {BUDGET}\n\
          \n\
          [[slot]]\n\
          name = \"{SLOT}\"\n\

@@ -4,7 +4,7 @@
 //! *mutant* is a change of a few characters in the real code; the test named with it has to fail. A *design* case is a
 //! test over the real code that has to pass, and says how many schedules it took. All of it runs in a copy of the crates
 //! under the target directory, one target directory for each checker, so a mutant costs one small build. What was found in
-//! the complaints and in report B, and the schedules of the scenarios on mappings, on slots and on zPCI functions, are added
+//! the complaints and in reports B and E, and the schedules of the scenarios on mappings, slots, zPCI functions and PEs, are added
 //! up at the end: there has to be enough of each (`total`).
 //!
 //! A patch that no longer applies, or does not compile, fails the run: the table would otherwise shrink as the code changes.

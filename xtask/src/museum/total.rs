@@ -49,17 +49,21 @@ pub(crate) struct Part {
 }
 
 /// Everything that is added up.
-pub(crate) const PARTS: [Part; 5] = [
+pub(crate) const PARTS: [Part; 7] = [
     // Each complaint about unplugging is found in the locking that it was reported with; no. 11 is two.
     Part { name: "complaints", prefix: "complaint_", unit: Unit::Findings, wanted: 10 },
     // The deadlock of report B, and the request that is fetched twice, which is two.
     Part { name: "report B", prefix: "report_b_", unit: Unit::Findings, wanted: 3 },
+    // The walks of report E, what was proposed instead, and the lock that upstream has taken since.
+    Part { name: "report E", prefix: "report_e_", unit: Unit::Findings, wanted: 6 },
     // Mappings that are taken back while consumers fault on them.
     Part { name: "mappings", prefix: "mappings::", unit: Unit::Schedules, wanted: 100_000 },
     // Slots that are plugged and unplugged while everything else happens.
     Part { name: "slots", prefix: "slots::", unit: Unit::Schedules, wanted: 20_000 },
     // Everything that can be done to a zPCI function, two things at a time.
     Part { name: "zpci", prefix: "zpci::", unit: Unit::Schedules, wanted: 12_000 },
+    // Errors, recoveries, hot-plug, walks and operators over one tree of PEs.
+    Part { name: "containment", prefix: "eeh::", unit: Unit::Schedules, wanted: 10_000 },
 ];
 
 /// What came of it.

@@ -2,11 +2,13 @@
 
 mod disk;
 mod file_system;
+mod freeze;
 mod hotplug;
 mod mapping;
 mod power;
 mod reboot;
 mod restart;
+mod stage;
 
 use super::GuestError;
 use super::rig::Rig;
@@ -28,6 +30,8 @@ pub(super) enum Scenario {
     Mapping,
     /// The disk comes and goes under load: let go, pulled out, taken away from a guest that ignores the request
     Hotplug,
+    /// The disk fails under load and is recovered, again and again; then once too often
+    Freeze,
 }
 
 impl fmt::Display for Scenario {
@@ -39,6 +43,7 @@ impl fmt::Display for Scenario {
             Self::Power => "power",
             Self::Mapping => "mapping",
             Self::Hotplug => "hotplug",
+            Self::Freeze => "freeze",
         })
     }
 }
@@ -46,7 +51,7 @@ impl fmt::Display for Scenario {
 impl Scenario {
     /// Every scenario, in the order to run them.
     pub(super) fn all() -> &'static [Self] {
-        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping, Self::Hotplug]
+        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping, Self::Hotplug, Self::Freeze]
     }
 
     /// The device that it is about.
@@ -54,7 +59,7 @@ impl Scenario {
         match self {
             Self::Disk | Self::Reboot | Self::Restart | Self::Power => Subject::Disk,
             Self::Mapping => Subject::EndpointTest,
-            Self::Hotplug => Subject::HotDisk,
+            Self::Hotplug | Self::Freeze => Subject::HotDisk,
         }
     }
 
@@ -71,6 +76,7 @@ impl Scenario {
             Self::Power => power::run(rig),
             Self::Mapping => mapping::run(rig),
             Self::Hotplug => hotplug::run(rig),
+            Self::Freeze => freeze::run(rig),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The disk comes and goes as it should: the guest finds it, its data is there, and it is let go under load.
 
-use super::{COMMAND, PATIENCE, Stage, load, stream};
 use crate::guest::GuestError;
 use crate::guest::daemon::SLOT;
+use crate::guest::scenarios::stage::{COMMAND, PATIENCE, Stage, load, stream};
 use serde_json::json;
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
 //! A guest that ignores the request: the disk is taken away from it at the deadline, and it lives on without the disk. With its
 //! driver for hot-plug back it lets go of what QEMU still has, at once or after a reboot.
 
-use super::stream::Expected;
-use super::{COMMAND, Stage, load, stream};
 use crate::guest::GuestError;
 use crate::guest::address::FUNCTION;
 use crate::guest::daemon::SLOT;
+use crate::guest::scenarios::stage::stream::Expected;
+use crate::guest::scenarios::stage::{COMMAND, Stage, load, stream};
 use serde_json::{Value, json};
 use std::time::Duration;
 

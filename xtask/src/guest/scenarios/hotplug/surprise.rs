@@ -1,16 +1,12 @@
 //! The card is pulled out with nobody asked: the guest's driver finds its controller silent and gives up, and what QEMU
 //! still has of the device is taken out like any device.
 
-use super::stream::Expected;
-use super::{COMMAND, Stage, load, stream, wait_until};
 use crate::guest::GuestError;
 use crate::guest::daemon::SLOT;
+use crate::guest::scenarios::stage::stream::Expected;
+use crate::guest::scenarios::stage::{COMMAND, Stage, load, stream};
 use serde_json::json;
 use std::time::Instant;
-
-/// What Linux's driver says when it has given its controller up.
-const GIVEN_UP: &str =
-    "Disabling device after reset failure|Removing after probe failure|device inaccessible";
 
 /// What the daemon says of it.
 const STEPS: &[Expected] =
@@ -30,7 +26,7 @@ pub(super) fn run(stage: &mut Stage<'_, '_>, removals: u32) -> Result<(), GuestE
         let start = Instant::now();
         stage.operator.run(&["eject", SLOT], COMMAND)?;
         load::expect_end(stage)?;
-        stage.vm.run(&wait_until(&format!("dmesg | grep -qE '{GIVEN_UP}'")))?;
+        load::expect_given_up(stage)?;
         longest_ms = longest_ms.max(start.elapsed().as_millis());
         stage.check_alive()?;
         stream::expect_in_order(&stage.events()?, STEPS)?;

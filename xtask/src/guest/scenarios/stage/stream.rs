@@ -6,11 +6,11 @@ use crate::guest::operator::Operator;
 use serde_json::Value;
 
 /// One event that must come: its kind, and words of its text.
-pub(super) type Expected = (&'static str, &'static str);
+pub(in crate::guest::scenarios) type Expected = (&'static str, &'static str);
 
 /// A place in the stream.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in crate::guest::scenarios) struct Stream {
     /// The number of the last event that was read.
     read: u64,
 }
@@ -20,7 +20,10 @@ impl Stream {
     ///
     /// # Errors
     /// [`GuestError::Check`] when the numbers have a hole, or what running a command can give.
-    pub(super) fn take(&mut self, operator: &Operator) -> Result<Vec<Value>, GuestError> {
+    pub(in crate::guest::scenarios) fn take(
+        &mut self,
+        operator: &Operator,
+    ) -> Result<Vec<Value>, GuestError> {
         let outcome = operator.run(&["events", "--since", &self.read.to_string()], COMMAND)?;
         let events = outcome.answer.as_array().cloned().unwrap_or_default();
         self.read = follow(&events, self.read)?;
@@ -46,7 +49,10 @@ fn follow(events: &[Value], mut read: u64) -> Result<u64, GuestError> {
 ///
 /// # Errors
 /// [`GuestError::Check`] with what came instead.
-pub(super) fn expect_in_order(events: &[Value], expected: &[Expected]) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn expect_in_order(
+    events: &[Value],
+    expected: &[Expected],
+) -> Result<(), GuestError> {
     let mut left = expected.iter();
     let mut awaited = left.next();
     for event in events {
@@ -65,7 +71,7 @@ pub(super) fn expect_in_order(events: &[Value], expected: &[Expected]) -> Result
 ///
 /// # Errors
 /// [`GuestError::Check`] with the events.
-pub(super) fn expect_no_warning(events: &[Value]) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn expect_no_warning(events: &[Value]) -> Result<(), GuestError> {
     if events.iter().all(|event| event["severity"] == "info") {
         return Ok(());
     }

@@ -20,6 +20,10 @@ const KEPT: &str = "--name=kept --iodepth=8 --rw=write --bs=64k --offset=0 --siz
 /// The area that is written without end.
 const LOAD: &str = "--name=load --iodepth=16 --rw=randwrite --bs=4k --offset=256m --size=1m --loops=1000000";
 
+/// What Linux's driver says when it has given its controller up.
+const GIVEN_UP: &str =
+    "Disabling device after reset failure|Removing after probe failure|device inaccessible";
+
 /// How many reads show that the first pass is being verified, and how many more I/Os that the load goes on.
 const VERIFIED: u32 = 256;
 const GOES_ON: u32 = 64;
@@ -28,7 +32,7 @@ const GOES_ON: u32 = 64;
 ///
 /// # Errors
 /// The first thing that went wrong.
-pub(super) fn prepare(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn prepare(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
     stage.attach()?;
     stage.vm.run(&format!("fio --filename={DISK} {COMMON} {KEPT}"))?;
     stage.detach()?;
@@ -39,7 +43,7 @@ pub(super) fn prepare(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
 ///
 /// # Errors
 /// [`GuestError::Guest`] with fio's output when a block is not what it was.
-pub(super) fn verify_kept(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn verify_kept(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
     stage.vm.run(&format!("fio --filename={DISK} {COMMON} {KEPT} --verify_only=1")).map(drop)
 }
 
@@ -47,13 +51,22 @@ pub(super) fn verify_kept(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
 ///
 /// # Errors
 /// What running commands in the guest can give.
-pub(super) fn start(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn start(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
     stage.vm.run(&format!(
         "rm -f /tmp/load-ended; read -r r0 x </sys/block/nvme0n1/stat; echo $r0 >/tmp/load-reads; \
          (fio --filename={DISK} {COMMON} {LOAD} >/tmp/load-log 2>&1; : >/tmp/load-ended) >/dev/null 2>&1 &"
     ))?;
     let count = "read -r r x x x w x </sys/block/nvme0n1/stat; read -r r0 </tmp/load-reads";
     wait_for_load(stage, &format!("{{ {count}; test $((r - r0)) -ge {VERIFIED}; }}"))?;
+    goes_on(stage)
+}
+
+/// Waits until the load has done more, from now on.
+///
+/// # Errors
+/// What running commands in the guest can give; with what fio says, if the load has ended.
+pub(in crate::guest::scenarios) fn goes_on(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+    let count = "read -r r x x x w x </sys/block/nvme0n1/stat";
     let goal = stage.vm.run(&format!("{count}; echo $((r + w + {GOES_ON}))"))?;
     wait_for_load(stage, &format!("{{ {count}; test $((r + w)) -ge {}; }}", goal.trim()))
 }
@@ -69,6 +82,14 @@ fn wait_for_load(stage: &mut Stage<'_, '_>, condition: &str) -> Result<(), Guest
 ///
 /// # Errors
 /// What running commands in the guest can give.
-pub(super) fn expect_end(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+pub(in crate::guest::scenarios) fn expect_end(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
     stage.vm.run(&wait_until("test -e /tmp/load-ended")).map(drop)
+}
+
+/// Waits until the guest's driver has given its controller up.
+///
+/// # Errors
+/// What running commands in the guest can give.
+pub(in crate::guest::scenarios) fn expect_given_up(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+    stage.vm.run(&wait_until(&format!("dmesg | grep -qE '{GIVEN_UP}'"))).map(drop)
 }

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A card that was used holds more than one that is new: its threads begin and its memory is made when somebody needs them. So
 /// like is to be compared with like, and not with a daemon that was just started: a few things are made once, for all cards.
 #[derive(Debug)]
-pub(super) struct Before(Holdings);
+pub(in crate::guest::scenarios) struct Before(Holdings);
 
 impl Before {
     /// Counts what the daemon holds now. A thread that answered the last question may not have ended yet, so it is the least
@@ -28,7 +28,7 @@ impl Before {
     ///
     /// # Errors
     /// [`GuestError::TimedOut`] when somebody goes on having something, or what counting can give.
-    pub(super) fn count(stage: &Stage<'_, '_>) -> Result<Self, GuestError> {
+    pub(in crate::guest::scenarios) fn count(stage: &Stage<'_, '_>) -> Result<Self, GuestError> {
         let mut least = wait_until_calm(stage, None)?;
         for _ in 0..LOOKS {
             std::thread::sleep(PAUSE);
@@ -41,7 +41,10 @@ impl Before {
     ///
     /// # Errors
     /// [`GuestError::TimedOut`] with what is left.
-    pub(super) fn expect_no_more(&self, stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+    pub(in crate::guest::scenarios) fn expect_no_more(
+        &self,
+        stage: &mut Stage<'_, '_>,
+    ) -> Result<(), GuestError> {
         let after = wait_until_calm(stage, Some(&self.0))?;
         let fact = json!({"machine": stage.name, "before": self.0.json(), "after": after.json()});
         stage.rig.fact("holdings", fact);
