@@ -15,7 +15,7 @@ fn stages() -> Vec<Stage> {
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
         // The README's test command, word for word.
-        stage("test", 480, "cargo", &["test", "--workspace"]),
+        stage("test", 660, "cargo", &["test", "--workspace"]),
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),

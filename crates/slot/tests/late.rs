@@ -221,7 +221,9 @@ fn whatever_model_of_a_device_panics_in_the_middle_of_an_unplug_the_slot_goes_on
         assert_eq!(operation.finished(), Some(Finished::Done), "{call}");
         assert!(world.script.count(call) >= 1, "{call}");
         assert_eq!(driver.bound.load(Ordering::Acquire), 0, "{call}");
-        assert!(world.failures().iter().any(|(.., how)| *how == slot::Failure::Panicked), "{call}");
+        // A panic of the model over an access is the function's own to answer, and does not come to the slot.
+        let told = world.failures().iter().any(|(.., how)| *how == slot::Failure::Panicked);
+        assert_eq!(told, call != "device.quiet", "{call}");
         let report = world.slot.report();
         assert_eq!((report.state, report.left_behind.len(), report.calling), (State::Off, 0, None), "{call}");
         world.script.mend(call);
