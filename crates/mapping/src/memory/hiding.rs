@@ -18,7 +18,7 @@
 //! other process may see a mixture of old bytes and all-ones until then.
 
 use super::places::Place;
-use super::{Made, Memory, Severed, file, view};
+use super::{Made, Memory, Severed, file, foreign, view};
 use crate::{Area, Holds};
 use gate::Exclusive;
 use rustix::fs::{Mode, OFlags};
@@ -57,6 +57,9 @@ impl Memory {
     /// One overlaps another without being the same.
     pub(crate) fn expect_hidden(&self, areas: &[Area]) -> io::Result<()> {
         let made = self.made()?;
+        if self.foreign {
+            return foreign::check(areas);
+        }
         let data = areas.iter().filter(|area| area.holds == Holds::Data);
         let mut places = data.map(|area| made.places.of(*area));
         if places.all(|place| place.is_some()) { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
@@ -130,7 +133,7 @@ impl Memory {
     /// What the system says; nothing has changed.
     pub(crate) fn renew(&self, held: &impl Exclusive) -> io::Result<()> {
         let _ = held;
-        let Some(made) = self.made.get() else { return Ok(()) };
+        let Some(made) = self.made.get().filter(|_| !self.foreign) else { return Ok(()) };
         let length = self.length()?;
         let fresh = self.copy_of(made, length)?;
         self.show(made, 0..length, fresh.as_fd())?;

@@ -110,7 +110,8 @@ impl Lent {
 
     /// Fills it for good.
     fn blank(&self) -> io::Result<()> {
-        if !self.blank.load(Ordering::Acquire) {
+        // What is in a file that is not ours is its owner's.
+        if !self.memory.is_foreign() && !self.blank.load(Ordering::Acquire) {
             hiding::blank(&self.own, &self.areas)?;
             self.blank.store(true, Ordering::Release);
         }

@@ -12,6 +12,7 @@
 //! are made one at a time: by who has the device to itself, and by a removal, which has the last word.
 
 mod file;
+mod foreign;
 mod hiding;
 mod injection;
 pub(crate) mod keeper;
@@ -41,6 +42,8 @@ pub struct Memory {
     severed: Leaf<ranks::Memory, Severed>,
     /// A write was dropped for want of memory, and the operator told.
     told: AtomicBool,
+    /// Somebody else's file: see [`Memory::foreign`].
+    foreign: bool,
 }
 
 /// Whether a view was cut off. After `No` nothing is exchanged any more.
@@ -72,6 +75,7 @@ impl Memory {
             made: OnceLock::new(),
             severed: Leaf::new(Severed::No),
             told: AtomicBool::new(false),
+            foreign: false,
         })
     }
 
@@ -109,7 +113,7 @@ impl Memory {
         let (data, beyond) = data.split_at_mut(inside);
         beyond.fill(0);
         match (self.made.get(), usize::try_from(offset)) {
-            (Some(made), Ok(offset)) => made.view.read(offset, data),
+            (Some(made), Ok(offset)) if !self.foreign => made.view.read(offset, data),
             _ => data.fill(0),
         }
     }
@@ -119,7 +123,7 @@ impl Memory {
     pub fn write(&self, offset: u64, data: &[u8]) {
         let (data, _beyond) = data.split_at(self.clip(offset, data.len()));
         let Ok(offset) = usize::try_from(offset) else { return };
-        if data.is_empty() {
+        if data.is_empty() || self.foreign {
             return;
         }
         match self.made() {
@@ -136,13 +140,13 @@ impl Memory {
     #[inline]
     #[must_use]
     pub fn dword(&self, offset: u64) -> Option<&AtomicU32> {
-        self.made.get()?.view.dword(usize::try_from(offset).ok()?)
+        self.made.get().filter(|_| !self.foreign)?.view.dword(usize::try_from(offset).ok()?)
     }
 
     /// Makes everything zero and gives the memory back to the system, without touching what was never written. For who has
     /// the device to itself.
     pub fn clear(&self) {
-        let Some(made) = self.made.get() else { return };
+        let Some(made) = self.made.get().filter(|_| !self.foreign) else { return };
         if let Err(error) = self.empty(made) {
             // The system frees memory without needing any, so this is a mistake, and must not show one consumer what
             // another has written.

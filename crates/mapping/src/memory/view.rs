@@ -51,6 +51,19 @@ impl View {
         Ok(view)
     }
 
+    /// A page of zeroes that nobody else has, for a memory that the device does not reach.
+    ///
+    /// # Errors
+    /// As [`View::new`].
+    pub(super) fn nothing() -> io::Result<View> {
+        let length = rustix::param::page_size();
+        let flags = MapFlags::PRIVATE | LAZY;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), length, READ_WRITE, flags) }?;
+        let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(View { base, length, size: 0 })
+    }
+
     /// Shows `file`, from `range.start` on, in `range` from now on.
     ///
     /// # Errors
