@@ -4,6 +4,7 @@ use crate::block::{BarAccess, BlockRefused};
 use crate::config::{BarIndex, Change, ConfigSpace, ResetKind};
 use crate::fault::{FaultName, InjectError};
 use crate::preserve::Preserve;
+use crate::waits::Waits;
 use gate::{Gate, Pass, Quiesced};
 use mapping::{Area, Memory};
 use pci_spec::Command;
@@ -29,6 +30,13 @@ pub trait Device: Send + Sync {
     /// How consumers reach the BARs and the ROM. The same as long as the device lives: its function asks once.
     fn bar_access(&self) -> BarAccess {
         BarAccess::Plain
+    }
+
+    /// The accesses of a device that waits for what is behind it to answer. They take the place of [`Device::read_bar`],
+    /// [`Device::write_bar`], [`Device::read_region`] and [`Device::write_region`], but for those under a pass that the caller holds.
+    /// Some or none as long as the device lives: its function asks once which.
+    fn waits(&self) -> Option<&dyn Waits> {
+        None
     }
 
     /// A write of `data` at `offset` of a BAR did not get in because the function is frozen, and was dropped. Only what says "look
@@ -64,6 +72,12 @@ pub trait Device: Send + Sync {
     /// Two writes at once may be told in either order; a model that follows a bit looks at the configuration space.
     fn command_changed(&self, pass: &Pass<'_>, old: Command, new: Command) {
         let _ = (pass, old, new);
+    }
+
+    /// MSI or MSI-X was switched on or off, masked as a whole, or given another number of vectors, by a write. The configuration
+    /// space says what there is now, which may be later than this write.
+    fn interrupts_changed(&self, pass: &Pass<'_>) {
+        let _ = pass;
     }
 
     /// The power state changed, and the function keeps its state. Otherwise [`Device::reset`] is called instead, with
@@ -130,6 +144,12 @@ pub trait Device: Send + Sync {
     fn inject(&self, pass: &Pass<'_>, fault: &str) -> Result<(), InjectError> {
         let _ = (pass, fault);
         Err(InjectError::Unknown { known: self.faults() })
+    }
+
+    /// Whether nobody else's I/O can still land in its data: it holds it by a lock that whatever was under way for its last holder
+    /// held as well, or it began with the device.
+    fn has_its_data_to_itself(&self) -> bool {
+        false
     }
 
     /// Facts for the operator, as name and value.

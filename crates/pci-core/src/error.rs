@@ -4,6 +4,7 @@ use crate::access::{ConfigStatus, Errno};
 use crate::block::BlockRefused;
 use crate::config::{BarIndex, ResetKind};
 use crate::function::Panicked;
+use crate::waits::NoAnswer;
 use gate::{CloseError, Refusal};
 use thiserror::Error;
 
@@ -45,6 +46,12 @@ pub enum AccessError {
     /// A region of the device's own, of a function that is in D3 (VF-17).
     #[error("region {0} cannot be reached: the function is in D3")]
     Asleep(u32),
+    /// The device did not answer an access that had to be waited for.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    /// Somebody injects faults, and this access was to fail.
+    #[error("the access failed because a fault was injected")]
+    Injected,
     /// The device model panicked over the access. The function was frozen.
     #[error("the device model has panicked")]
     DevicePanicked,
@@ -86,6 +93,8 @@ impl AccessError {
             AccessError::MemoryDisabled(_)
             | AccessError::Asleep(_)
             | AccessError::NotPlain(_)
+            | AccessError::NoAnswer(_)
+            | AccessError::Injected
             | AccessError::DevicePanicked
             | AccessError::Block(_) => Errno::EIO,
             AccessError::OutOfRange

@@ -35,7 +35,9 @@ mod preserve;
 pub mod ranks;
 pub mod recovery;
 mod reset_step;
+mod tap;
 mod time;
+mod waits;
 
 pub use access::{ConfigAddress, ConfigStatus, Errno, Presence, Width};
 pub use block::{BarAccess, BlockRefused};
@@ -60,4 +62,6 @@ pub use power_step::{PowerStep, Progress, Stage};
 pub use preserve::{Preserve, PreserveError};
 pub use recovery::{ErrorSign, Sentinel};
 pub use reset_step::ResetStep;
+pub use tap::{ReadVerdict, Tap, TapAt, WriteVerdict};
 pub use time::{RealTime, StaysClosed, Time, VirtualTime};
+pub use waits::{NoAnswer, WaitRegion, Waits};

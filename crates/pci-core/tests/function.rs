@@ -17,6 +17,8 @@ use support::{bar, full, identity, read16};
 const COMMAND: u16 = 0x04;
 const PMCSR: u16 = 0x44;
 const DEVICE_CONTROL: u16 = 0x74;
+const MSI_CONTROL: u16 = 0x4a;
+const MSIX_CONTROL: u16 = 0x62;
 const FLR: [u8; 2] = 0xa810_u16.to_le_bytes();
 
 /// Long enough that only a hang reaches it.
@@ -58,6 +60,10 @@ impl Device for Fake {
 
     fn command_changed(&self, _pass: &Pass<'_>, old: Command, new: Command) {
         let _ = self.told.send(format!("command {old:?} to {new:?}"));
+    }
+
+    fn interrupts_changed(&self, _pass: &Pass<'_>) {
+        let _ = self.told.send("interrupts".into());
     }
 
     fn power_changed(&self, quiesced: &Quiesced<'_>, change: Change<PowerState>) {
@@ -199,6 +205,21 @@ fn the_device_is_told_of_a_change_of_command() {
     assert_eq!(effects.command.map(|change| change.new), Some(Command::BUS_MASTER));
     world.function.write_config(token, COMMAND, &[0x04], patient()).unwrap();
     assert_eq!(world.heard(), ["command Command(0x0) to Command(BUS_MASTER)"]);
+}
+
+#[test]
+fn the_device_is_told_of_a_change_of_msi_and_msi_x_and_of_nothing_else_there() {
+    let world = World::new();
+    let token = &mut ThreadToken::at_thread_entry();
+    let mut write = |register, value: u8| {
+        world.function.write_config(token, register, &[value], patient()).unwrap();
+        world.heard()
+    };
+    let nothing = [] as [String; 0];
+    assert_eq!(write(MSI_CONTROL, 1), ["interrupts"]);
+    assert_eq!(write(MSI_CONTROL, 1), nothing);
+    assert_eq!(write(MSI_CONTROL + 2, 0xf0), nothing);
+    assert_eq!(write(MSIX_CONTROL + 1, 0x80), ["interrupts"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use pci_spec::capability::msix::Location;
 use pci_spec::capability::pm;
 
 /// A capability of the first 256 bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capability {
     /// Power management.
@@ -25,7 +25,7 @@ pub enum Capability {
 }
 
 /// Power management. PCIe 6.0 s7.5.2 *PCI Power Management Capability Structure*.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pm {
     /// Has the state D1.
     pub d1: bool,
@@ -41,7 +41,7 @@ pub struct Pm {
 }
 
 /// Message signalled interrupts. PCIe 6.0 s7.7.1 *MSI Capability Structures*.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Msi {
     /// Vectors asked for: 1, 2, 4, 8, 16 or 32.
     pub vectors: u16,
@@ -60,7 +60,7 @@ impl Msi {
 }
 
 /// Message signalled interrupts with a table. PCIe 6.0 s7.7.2 *MSI-X Capability and Table Structure*.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Msix {
     /// Vectors, 1 to 2048.
     pub vectors: u16,
@@ -71,7 +71,7 @@ pub struct Msix {
 }
 
 /// Function level reset for conventional PCI (RST-06), which PCI Express functions may have as well.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Af {
     /// Offers function level reset.
     pub flr: bool,
@@ -87,7 +87,7 @@ impl Default for Af {
 }
 
 /// PCI Express. PCIe 6.0 s7.5.3 *PCI Express Capability Structure*.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Express {
     /// Endpoint, legacy endpoint or one inside the root complex, which shows no link; in a bridge, one of the three
     /// kinds of port.
@@ -143,7 +143,7 @@ impl Default for Express {
 }
 
 /// A vendor's own capability (CAP-16). PCIe 6.0 s7.9.4 *Vendor-Specific Capability*.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vendor {
     /// The bytes after the length.
     pub data: Vec<u8>,

@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::observe::FunctionEvent;
 use crate::power::DeviceState;
 use crate::recovery::{ErrorSign, Sentinel};
-use gate::{AccessKind, Admission, Pass, ThreadToken};
+use gate::{AccessKind, Admission, ThreadToken};
 use pci_spec::config;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,16 +110,22 @@ impl Function {
         held: &impl Inside,
         call: impl FnOnce(&dyn Device) -> R,
     ) -> Result<R, Panicked> {
+        self.call_at(held.token(), call)
+    }
+
+    /// The same for who holds a long pass, or asks for a fact.
+    #[inline]
+    fn call_at<R>(&self, token: &ThreadToken, call: impl FnOnce(&dyn Device) -> R) -> Result<R, Panicked> {
         // What a panic leaves half done is the device's own. Its locks and passes have been let go by unwinding.
         match catch_unwind(AssertUnwindSafe(|| call(&*self.device))) {
             Ok(answer) => Ok(answer),
-            Err(_panic) => Err(self.device_panicked(held.token())),
+            Err(_panic) => Err(self.device_panicked(token)),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn device_panicked(&self, token: &ThreadToken) -> Panicked {
+    pub(super) fn device_panicked(&self, token: &ThreadToken) -> Panicked {
         self.errors.panics.fetch_add(1, Ordering::AcqRel);
         self.freeze("its device model has panicked");
         self.notice(token, ErrorSign::DevicePanicked);
@@ -128,20 +134,20 @@ impl Function {
 
     /// Looks at what a BAR gave.
     #[inline]
-    pub(super) fn look_at_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]) {
+    pub(super) fn look_at_bar(&self, token: &ThreadToken, bar: BarIndex, offset: u64, data: &[u8]) {
         if let [.., u8::MAX] = data {
-            self.suspect_bar(pass, bar, offset, data);
+            self.suspect_bar(token, bar, offset, data);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn suspect_bar(&self, pass: &Pass<'_>, bar: BarIndex, offset: u64, data: &[u8]) {
+    fn suspect_bar(&self, token: &ThreadToken, bar: BarIndex, offset: u64, data: &[u8]) {
         if self.errors.sentinel.get().is_none() || data.iter().any(|byte| *byte != u8::MAX) {
             return;
         }
-        if let Ok(true) = self.call(pass, |device| device.never_all_ones(bar, offset, data.len())) {
-            self.notice(pass.token(), ErrorSign::AllOnes { kind: AccessKind::Bar, offset });
+        if let Ok(true) = self.call_at(token, |device| device.never_all_ones(bar, offset, data.len())) {
+            self.notice(token, ErrorSign::AllOnes { kind: AccessKind::Bar, offset });
         }
     }
 

@@ -50,6 +50,9 @@ impl sealed::Proof for Pass<'_> {
             // The write was stored whatever the device makes of it; that it panicked has been noticed.
             let _told = function.call(self, |device| device.command_changed(self, change.old, change.new));
         }
+        if stored.effects.msi.is_some() || stored.effects.msix.is_some() {
+            let _told = function.call(self, |device| device.interrupts_changed(self));
+        }
     }
 }
 

@@ -21,7 +21,10 @@ mod power;
 mod preserve;
 mod regions;
 mod registers;
+mod tapped;
 mod user;
+mod waiting;
+mod way;
 mod within;
 mod written;
 
@@ -31,13 +34,13 @@ pub use io_state::IoState;
 pub use pending::PENDING_POLLS;
 pub use written::Written;
 
-use crate::block::BarAccess;
 use crate::config::{BarIndex, ConfigSpace, ResetKind};
 use crate::device::Device;
 use crate::dropped::{DropCounters, Dropped};
 use crate::error::{AccessError, ResetError};
 use crate::observe::{FunctionEvent, Observer};
 use crate::ranks;
+use crate::tap::Tap;
 use claims::Claims;
 use errors::Errors;
 pub(crate) use errors::Panicked;
@@ -50,6 +53,7 @@ use leaves_with::LeavesWith;
 use mapping::{MappingLimits, Mappings};
 use registers::{Route, Writes};
 use std::sync::{Arc, OnceLock};
+use way::Way;
 
 /// A function in one epoch of its gate; see the module's head.
 ///
@@ -63,8 +67,7 @@ pub struct Function {
     route: Option<Route>,
     config: Arc<ConfigSpace>,
     device: Arc<dyn Device>,
-    /// As the device says, which is not asked again.
-    access: BarAccess,
+    way: Way,
     /// Rank 57. A read-modify-write of a register is a read and a write of the bridge: an atomic cannot cover both.
     registers: Lock<ranks::Registers, Writes>,
     gate: Gate,
@@ -76,6 +79,7 @@ pub struct Function {
     express: OnceLock<ExpressPlace>,
     claims: Claims,
     errors: Errors,
+    tap: OnceLock<Arc<dyn Tap>>,
     intx_masking_broken: bool,
     /// Of a virtual function.
     leaves_with: Option<LeavesWith>,
@@ -100,7 +104,7 @@ impl Function {
             mappings,
             handle,
             config,
-            access: device.bar_access(),
+            way: Way::to(&*device),
             device,
             observer: None,
             dropped,
@@ -110,6 +114,7 @@ impl Function {
             express: OnceLock::new(),
             claims: Claims::default(),
             errors: Errors::default(),
+            tap: OnceLock::new(),
             intx_masking_broken: false,
             leaves_with: None,
         }
@@ -178,9 +183,13 @@ impl Function {
         data: &mut [u8],
         until: impl Until,
     ) -> Result<(), AccessError> {
-        let read = self.access_bar(token, bar, (offset, data.len()), until, |pass| {
-            self.read_device(pass, bar, offset, data)
-        });
+        let read = if self.way.is_plain() {
+            self.access_bar(token, bar, (offset, data.len()), until, |pass| {
+                self.read_device(pass, bar, offset, data)
+            })
+        } else {
+            self.read_bar_specially(token, bar, offset, data, until)
+        };
         if read.is_err() {
             self.read_was_refused(AccessKind::Bar, data);
         }
@@ -201,10 +210,12 @@ impl Function {
     ) -> Result<(), AccessError> {
         let written = if bar == BarIndex::ROM && self.config.window_size(bar).is_some() {
             Err(AccessError::ReadOnly)
-        } else {
+        } else if self.way.is_plain() {
             self.access_bar(token, bar, (offset, data.len()), until, |pass| {
                 self.call(pass, |device| device.write_bar(pass, bar, offset, data))
             })
+        } else {
+            self.write_bar_specially(token, bar, offset, data, until)
         };
         if let Err(error) = &written {
             self.write_was_refused(AccessKind::Bar);
@@ -237,22 +248,21 @@ impl Function {
     /// Does `access` inside, unless something refuses it. The pass is used where it is made: handed on in a result that may
     /// be an error it would go through memory, which costs more than the gate.
     #[inline]
-    fn access_bar(
+    fn access_bar<E: Into<AccessError>>(
         &self,
         token: &mut ThreadToken,
         bar: BarIndex,
         (offset, length): (u64, usize),
         until: impl Until,
-        access: impl FnOnce(&Pass<'_>) -> Result<(), Panicked>,
+        access: impl FnOnce(&Pass<'_>) -> Result<(), E>,
     ) -> Result<(), AccessError> {
         self.check_inside(bar, offset, length)?;
         let pass = self.handle.enter(token, AccessKind::Bar, until)?;
         // Looked at inside: a reset that was waited for has cleared COMMAND.
         self.check_decoded(bar)?;
-        self.check_plain(bar)?;
         match access(&pass) {
             Ok(()) => Ok(()),
-            Err(panicked) => Err(panicked.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -266,7 +276,7 @@ impl Function {
         data: &mut [u8],
     ) -> Result<(), Panicked> {
         self.call(pass, |device| device.read_bar(pass, bar, offset, data))?;
-        self.look_at_bar(pass, bar, offset, data);
+        self.look_at_bar(pass.token(), bar, offset, data);
         Ok(())
     }
 

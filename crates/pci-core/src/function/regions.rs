@@ -5,6 +5,7 @@ use crate::config::{BarIndex, CONFIG_SIZE};
 use crate::device::{DeviceRegion, FIRST_DEVICE_REGION};
 use crate::error::AccessError;
 use crate::power::DeviceState;
+use crate::tap::TapAt;
 use gate::{AccessKind, Pass, ThreadToken, Until};
 
 /// Number of the region that is the configuration space.
@@ -36,19 +37,7 @@ impl Function {
         data: &mut [u8],
         until: impl Until,
     ) -> Result<(), AccessError> {
-        let found = self.device_region(region).ok_or(AccessError::NoRegion(region));
-        let entered = found.and_then(|(nth, found)| {
-            check_inside(found, offset, data.len())?;
-            Ok((nth, self.enter_region(token, region, until)?))
-        });
-        let read = match entered {
-            Ok((nth, pass)) => {
-                let read = self.call(&pass, |device| device.read_region(&pass, nth, offset, data));
-                drop(pass);
-                read.map_err(AccessError::from)
-            }
-            Err(error) => Err(error),
-        };
+        let read = self.try_read_region(token, region, offset, data, until);
         if read.is_err() {
             self.read_was_refused(AccessKind::Bar, data);
         }
@@ -67,26 +56,59 @@ impl Function {
         data: &[u8],
         until: impl Until,
     ) -> Result<(), AccessError> {
-        let found = self.device_region(region).ok_or(AccessError::NoRegion(region));
-        let entered = found.and_then(|(nth, found)| {
-            check_inside(found, offset, data.len())?;
-            if !found.writable {
-                return Err(AccessError::ReadOnly);
-            }
-            Ok((nth, self.enter_region(token, region, until)?))
-        });
-        let written = match entered {
-            Ok((nth, pass)) => {
-                let written = self.call(&pass, |device| device.write_region(&pass, nth, offset, data));
-                drop(pass);
-                written.map_err(AccessError::from)
-            }
-            Err(error) => Err(error),
-        };
+        let written = self.try_write_region(token, region, offset, data, until);
         if written.is_err() {
             self.write_was_refused(AccessKind::Bar);
         }
         written
+    }
+
+    fn try_read_region(
+        &self,
+        token: &mut ThreadToken,
+        region: u32,
+        offset: u64,
+        data: &mut [u8],
+        until: impl Until,
+    ) -> Result<(), AccessError> {
+        let (nth, found) = self.device_region(region).ok_or(AccessError::NoRegion(region))?;
+        check_inside(found, offset, data.len())?;
+        if self.way.is_tapped()
+            && let Some(answer) = self.tapped_region_read(token, nth, offset, data)
+        {
+            return answer;
+        }
+        if self.way.waits() {
+            return self.wait_to_read_region(token, (nth, region), offset, data, until.deadline());
+        }
+        let pass = self.enter_region(token, region, until)?;
+        Ok(self.call(&pass, |device| device.read_region(&pass, nth, offset, data))?)
+    }
+
+    fn try_write_region(
+        &self,
+        token: &mut ThreadToken,
+        region: u32,
+        offset: u64,
+        data: &[u8],
+        until: impl Until,
+    ) -> Result<(), AccessError> {
+        let (nth, found) = self.device_region(region).ok_or(AccessError::NoRegion(region))?;
+        check_inside(found, offset, data.len())?;
+        if !found.writable {
+            return Err(AccessError::ReadOnly);
+        }
+        if self.way.is_plain() {
+            let pass = self.enter_region(token, region, until)?;
+            return Ok(self.call(&pass, |device| device.write_region(&pass, nth, offset, data))?);
+        }
+        self.as_judged(token, (TapAt::Own(nth), offset, data), until, |token, deadline| {
+            if self.way.waits() {
+                return self.wait_to_write_region(token, (nth, region), offset, data, deadline);
+            }
+            let pass = self.enter_region(token, region, deadline)?;
+            Ok(self.call(&pass, |device| device.write_region(&pass, nth, offset, data))?)
+        })
     }
 
     /// Which of the device's own regions has this number.
@@ -103,7 +125,12 @@ impl Function {
         until: impl Until,
     ) -> Result<Pass<'t>, AccessError> {
         let pass = self.handle.enter(token, AccessKind::Bar, until)?;
-        if self.device_state() < DeviceState::D3Hot { Ok(pass) } else { Err(AccessError::Asleep(region)) }
+        self.check_awake(region)?;
+        Ok(pass)
+    }
+
+    pub(super) fn check_awake(&self, region: u32) -> Result<(), AccessError> {
+        if self.device_state() < DeviceState::D3Hot { Ok(()) } else { Err(AccessError::Asleep(region)) }
     }
 }
 

@@ -27,6 +27,11 @@ impl Function {
         if !is_inside(offset, data.len()) {
             return Err(self.read_refused(data, AccessError::OutOfRange));
         }
+        if self.way.is_tapped()
+            && let Some(answer) = self.tapped_config_read(token, offset, data)
+        {
+            return answer.map_err(|error| self.read_refused(data, error));
+        }
         match self.handle.enter(token, AccessKind::Config, until) {
             Ok(pass) => match self.fetch(&pass, offset, data) {
                 Ok(()) => {
@@ -61,6 +66,20 @@ impl Function {
         if !is_inside(offset, data.len()) {
             return Err(self.write_refused(AccessError::OutOfRange));
         }
+        if self.way.is_tapped() {
+            return self.tapped_config_write(token, offset, data, deadline);
+        }
+        self.put_config(token, offset, data, deadline)
+    }
+
+    /// Inside configuration space; whatever judges writes has done so.
+    pub(super) fn put_config(
+        &self,
+        token: &mut ThreadToken,
+        offset: u16,
+        data: &[u8],
+        deadline: Deadline,
+    ) -> Result<ConfigEffects, AccessError> {
         let (stored, complete) = match self.handle.enter(token, AccessKind::Config, deadline) {
             Ok(pass) => self.store(&pass, offset, data),
             Err(refusal) => return Err(self.write_refused(refusal.into())),
@@ -85,6 +104,15 @@ impl Function {
     ) -> Result<u32, AccessError> {
         if !width.is_aligned(register) {
             return Err(self.read_refused(&mut [], AccessError::Misaligned));
+        }
+        if self.way.is_tapped() {
+            let mut bytes = [0; 4];
+            let answer = self.tapped_config_read(token, register, &mut bytes[..usize::from(width.bytes())]);
+            match answer {
+                None => {}
+                Some(Ok(())) => return Ok(u32::from_le_bytes(bytes)),
+                Some(Err(error)) => return Err(self.read_refused(&mut [], error)),
+            }
         }
         match self.handle.enter(token, AccessKind::Config, until) {
             Ok(pass) => match self.load(pass.token(), register, width) {

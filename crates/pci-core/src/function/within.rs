@@ -4,14 +4,13 @@
 //! the function was reached still its name? A refusal at the gate is the caller's to answer.
 
 use super::Function;
-use crate::block::BarAccess;
 use crate::config::BarIndex;
 use crate::error::AccessError;
 use gate::{AccessKind, Pass};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Function {
-    /// Loads from a BAR or the ROM, of devices of either kind of [`BarAccess`].
+    /// Loads from a BAR or the ROM, of devices of either kind of [`BarAccess`](crate::BarAccess).
     ///
     /// # Errors
     /// [`AccessError`] says why it was not read; `data` is then all-ones (CFG-03).
@@ -131,10 +130,7 @@ impl Function {
     /// Whether plain accesses reach the device at all, once their window is known to be decoded.
     #[inline]
     pub(super) fn check_plain(&self, bar: BarIndex) -> Result<(), AccessError> {
-        match self.access {
-            BarAccess::Plain => Ok(()),
-            BarAccess::BlockStore => Err(not_plain(bar)),
-        }
+        if self.way.takes_plain() { Ok(()) } else { Err(not_plain(bar)) }
     }
 
     fn check_store(&self, bar: BarIndex, offset: u64, length: usize) -> Result<(), AccessError> {

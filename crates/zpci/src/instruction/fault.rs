@@ -188,6 +188,8 @@ impl From<AccessError> for Fault {
             AccessError::Block(BlockRefused::NotAccepted)
             | AccessError::MemoryDisabled(_)
             | AccessError::NotPlain(_)
+            | AccessError::NoAnswer(_)
+            | AccessError::Injected
             | AccessError::DevicePanicked
             | AccessError::NotReset(ResetError::DevicePanicked(_))
             | AccessError::ReadOnly
