@@ -57,6 +57,9 @@ pub enum DmaError {
     /// The mapping was taken away while the access held it (a timed-out unmap, a detach).
     #[error("the mapping was severed")]
     Severed,
+    /// Somebody injects faults, and this access was to fail ([`DmaTap`](crate::DmaTap)).
+    #[error("the access failed because a fault was injected")]
+    Injected,
     /// The caller asked for bytes beyond its slice.
     #[error("the access is outside the slice")]
     OutOfRange,

@@ -1,4 +1,4 @@
-//! Signals an eventfd that a hostile client shares, without ever blocking.
+//! Signals an eventfd that a hostile client or back end shares, and hears one, without ever blocking.
 //!
 //! A plain `write` blocks while the counter is at its maximum and O_NONBLOCK is clear; the client shares the
 //! open file, so it can arrange both at any moment, also between a check and the write. `pwritev2` with
@@ -20,11 +20,13 @@
 //! next signal, and reduces any value to the size of the ring.
 
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 /// Requests that may be in the ring at once; each is over before its call returns, so threads bound them.
 const REQUESTS: libc::c_uint = 512;
@@ -71,13 +73,20 @@ static CONTEXT: OnceLock<Option<Context>> = OnceLock::new();
 /// Adds 1 to the eventfd's counter. A counter at its maximum counts as signalled: its reader has yet to look.
 ///
 /// False: the signal could not be delivered (the descriptor is no eventfd).
-pub(crate) fn kick(eventfd: BorrowedFd<'_>) -> bool {
+pub fn kick(eventfd: BorrowedFd<'_>) -> bool {
     if let Some(context) = CONTEXT.get_or_init(Context::new)
         && context.submit(eventfd)
     {
         return true;
     }
     kick_by_write(eventfd)
+}
+
+/// Takes what the eventfd's counter has, without ever blocking (Linux 5.8). False: there is nothing.
+pub fn drain(eventfd: BorrowedFd<'_>) -> bool {
+    let mut count = [0; 8];
+    // The offset of what has none.
+    preadv2(eventfd, &mut [IoSliceMut::new(&mut count)], u64::MAX, ReadWriteFlags::NOWAIT).is_ok()
 }
 
 fn kick_by_write(eventfd: BorrowedFd<'_>) -> bool {

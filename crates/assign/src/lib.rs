@@ -36,8 +36,10 @@ mod patience;
 mod port;
 pub mod ranks;
 mod region;
+mod relay;
 #[allow(unsafe_code, reason = "exchanges what is behind a descriptor that others use")]
 mod sever;
+mod tap;
 
 pub use added::{AddRegionError, AddedRegion};
 pub use assignment::{
@@ -46,9 +48,15 @@ pub use assignment::{
 pub use dma::{DmaAccess, DmaMap, DmaMapFlags, DmaMapRequest, GuestSlice, HeldSlice, Unmapped};
 pub use error::{DmaError, Errno, RequestError};
 pub use event::{Event, EventSink};
-pub use interrupts::{Interrupts, IrqAction, IrqData, IrqIndex, IrqInfo, IrqInfoFlags, IrqMode, SetIrqs};
+pub use interrupts::{
+    Interrupts, IrqAction, IrqData, IrqIndex, IrqInfo, IrqInfoFlags, IrqMode, SetIrqs, Wanted,
+};
+pub use kick::{drain, kick};
 pub use limits::Limits;
+pub use mapping::Permissions;
 pub use observe::Reporter;
 pub use patience::Patience;
 pub use port::Port;
 pub use region::{RegionFlags, RegionIndex, RegionInfo, RegionType};
+pub use relay::{DmaRelay, InterruptRelay, Mapped};
+pub use tap::{DmaTap, InterruptTap, InterruptVerdict};

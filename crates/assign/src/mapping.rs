@@ -55,9 +55,11 @@ pub(crate) struct Drain {
 
 /// Which directions a mapping permits, from the device's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Permissions {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
+pub struct Permissions {
+    /// The device may read the memory.
+    pub read: bool,
+    /// The device may write it.
+    pub write: bool,
 }
 
 impl Mapping {

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gate::{Gate, Handle, ThreadToken};
+use gate::{CloseError, Deadline, Gate, Handle, ThreadToken};
 use pci_core::{ConfigSpace, ErrorSign, Sentinel};
 
 use crate::budget::Budget;
 use crate::dma::DmaMap;
 use crate::event::{Event, EventSink};
 use crate::interrupts::Interrupts;
+use crate::relay::{DmaRelay, InterruptRelay};
+use crate::tap::{DmaTap, InterruptTap};
 
 /// What a device model uses: its gate's handle, the consumer's memory, interrupts. Made before the device; without
 /// a consumer the map is empty and interrupts go nowhere.
@@ -80,6 +82,42 @@ impl Port {
     pub fn freeze_for(&self, token: &ThreadToken, reason: &'static str, sign: ErrorSign) {
         self.freeze(reason);
         self.fault(token, sign);
+    }
+
+    /// Has `relay` follow the consumer's memory. One, and before there is a consumer: false if there is one already.
+    pub fn relay_dma(&self, relay: Arc<dyn DmaRelay>) -> bool {
+        self.dma.set_relay(relay)
+    }
+
+    /// Has `relay` follow what the consumer does with interrupts. As [`Port::relay_dma`].
+    pub fn relay_interrupts(&self, relay: Arc<dyn InterruptRelay>) -> bool {
+        self.interrupts.set_relay(relay)
+    }
+
+    /// Has `tap` decide about the device's accesses to memory from now on, or nobody. The old one is asked no more.
+    ///
+    /// # Errors
+    /// The gate could not be closed for short passes: from the next change of the map on the tap is asked.
+    pub fn tap_dma(
+        &self,
+        token: &mut ThreadToken,
+        tap: Option<Arc<dyn DmaTap>>,
+        deadline: Deadline,
+    ) -> Result<(), CloseError> {
+        self.dma.tap(token, tap, deadline)
+    }
+
+    /// Has `tap` decide about interrupts from now on, or nobody. The old one is asked no more.
+    ///
+    /// # Errors
+    /// As [`Port::tap_dma`], with the consumer's wiring in place of its map.
+    pub fn tap_interrupts(
+        &self,
+        token: &mut ThreadToken,
+        tap: Option<Arc<dyn InterruptTap>>,
+        deadline: Deadline,
+    ) -> Result<(), CloseError> {
+        self.interrupts.tap(token, tap, deadline)
     }
 
     /// False if somebody watches already.

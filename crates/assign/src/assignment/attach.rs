@@ -122,8 +122,8 @@ impl Assignment {
         }
         let orphans = match self.port.dma().unmap(token, None, deadline) {
             Ok(unmapped) => {
-                if unmapped.pass_stuck {
-                    let reason = "an access of the device did not end when its client left";
+                let stuck = "an access of the device did not end when its client left";
+                if let Some(reason) = unmapped.elsewhere.or(unmapped.pass_stuck.then_some(stuck)) {
                     self.port.freeze_for(token, reason, ErrorSign::DeviceFault(reason));
                 }
                 self.report_orphans(&unmapped);

@@ -1,7 +1,7 @@
 //! What a consumer is told when the function did not do what it asked for.
 
 use gate::{CloseError, Refusal};
-use pci_core::{AccessError, ResetError};
+use pci_core::{AccessError, NoAnswer, ResetError};
 
 use crate::dma::closing;
 use crate::error::{Errno, RequestError};
@@ -19,6 +19,12 @@ pub(super) fn access_failed(error: &AccessError) -> Result<(), RequestError> {
         }
         AccessError::Block(_) => Err(RequestError::new(Errno::EIO, "the device did not take the block")),
         AccessError::Asleep(_) => Err(RequestError::new(Errno::EIO, "the function is in D3")),
+        // What is behind the function is dead: it is about to be frozen, and answers as if it were.
+        AccessError::NoAnswer(NoAnswer::Failed(_) | NoAnswer::Away(_)) => Ok(()),
+        AccessError::NoAnswer(NoAnswer::Refused) => {
+            Err(RequestError::new(Errno::EIO, "the device refuses the access"))
+        }
+        AccessError::Injected => Err(RequestError::new(Errno::EIO, "a fault was injected")),
         AccessError::DevicePanicked => Err(RequestError::new(Errno::EIO, "the device model has panicked")),
         AccessError::OutOfRange | AccessError::NoWindow(_) | AccessError::NoRegion(_) => {
             Err(RequestError::invalid("the access is outside the region"))

@@ -210,10 +210,11 @@ impl<'a> Requests<'a> {
             return Ok(());
         }
         // Frozen before anything else: the consumer will reuse the memory whatever we answer.
-        let reason = "DMA did not end when its memory was unmapped";
+        let reason = unmapped.elsewhere.unwrap_or("DMA did not end when its memory was unmapped");
         self.assignment.port.freeze_for(token, reason, ErrorSign::DmaFault { iova });
         let held: usize = unmapped.orphans.iter().map(|(_, _, held)| held).sum();
-        let in_flight = held + usize::from(unmapped.pass_stuck);
+        let stuck = usize::from(unmapped.pass_stuck) + usize::from(unmapped.elsewhere.is_some());
+        let in_flight = held + stuck;
         self.assignment.port.report(Event::DmaUnmapTimedOut { iova, size, in_flight });
         self.assignment.report_orphans(unmapped);
         Err(RequestError::new(

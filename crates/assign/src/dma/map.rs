@@ -9,13 +9,13 @@
 //! `control` is held for the planning and the copying only: never across the closing of the gate by the same
 //! thread, a wait, `mmap` or `munmap`. It may be taken under `ShortQuiesced` (gate before control).
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock};
 
 use gate::lock::Lock;
 use gate::{CloseError, Deadline, Gate, GateCell, Pass, Reason, ThreadToken};
 use pci_core::ConfigSpace;
 
+use super::control::{Control, Standing};
 use super::request::{DmaMapRequest, check_range};
 use super::slice::GuestSlice;
 use super::table::{DmaAccess, Entry, Table};
@@ -24,6 +24,8 @@ use crate::error::{DmaError, Errno, RequestError};
 use crate::limits::Limits;
 use crate::mapping::{Drain, Mapping};
 use crate::ranks;
+use crate::relay::{DmaRelay, Mapped};
+use crate::tap::DmaTap;
 
 /// The consumer's memory as the device sees it. Lookups neither lock, allocate nor call the kernel.
 pub struct DmaMap {
@@ -35,14 +37,8 @@ pub struct DmaMap {
     drain: Arc<Drain>,
     /// This function's part of the process's mappings.
     share: Arc<Share>,
-}
-
-#[derive(Default)]
-struct Control {
-    entries: BTreeMap<u64, Entry>,
-    bytes: u64,
-    /// Mappings that left the map while I/O held them; those that are gone by now are swept out at the next addition.
-    orphans: Vec<Weak<Mapping>>,
+    /// Who follows the map elsewhere.
+    relay: OnceLock<Arc<dyn DmaRelay>>,
 }
 
 /// What became of mappings that were taken out.
@@ -55,12 +51,14 @@ pub struct Unmapped {
     pub orphans: Vec<(u64, u64, usize)>,
     /// A pass did not end in time: the device may still look the mappings up, and finds them severed.
     pub pass_stuck: bool,
+    /// What is elsewhere may still reach the memory ([`DmaRelay`]), and why.
+    pub elsewhere: Option<&'static str>,
 }
 
 impl Unmapped {
     /// Nobody reaches the memory any more.
     pub fn is_clean(&self) -> bool {
-        self.orphans.is_empty() && !self.pass_stuck
+        self.orphans.is_empty() && !self.pass_stuck && self.elsewhere.is_none()
     }
 }
 
@@ -73,13 +71,20 @@ impl DmaMap {
             control: Lock::default(),
             drain: Arc::default(),
             share: budget.share(),
+            relay: OnceLock::new(),
         }
+    }
+
+    /// False if somebody follows already.
+    pub(crate) fn set_relay(&self, relay: Arc<dyn DmaRelay>) -> bool {
+        self.relay.set(relay).is_ok()
     }
 
     /// The memory at `iova`, contiguous and in one mapping.
     ///
     /// # Errors
-    /// [`DmaError::BusMasterDisabled`], [`DmaError::NotMapped`], [`DmaError::Denied`], [`DmaError::NoMemory`].
+    /// [`DmaError::BusMasterDisabled`], [`DmaError::NotMapped`], [`DmaError::Denied`], [`DmaError::NoMemory`],
+    /// [`DmaError::Injected`].
     #[inline]
     pub fn resolve<'p>(
         &'p self,
@@ -89,7 +94,8 @@ impl DmaMap {
         access: DmaAccess,
     ) -> Result<GuestSlice<'p>, DmaError> {
         self.bus_master()?;
-        self.resolve_for_consumer(pass, iova, len, access)
+        let entry = self.table.get(pass).find(iova, len, access)?;
+        whole_slice_of(entry, iova, len, access)
     }
 
     /// As [`DmaMap::resolve`], whether or not the function may master the bus: for what the host does on behalf of the
@@ -105,11 +111,8 @@ impl DmaMap {
         len: u64,
         access: DmaAccess,
     ) -> Result<GuestSlice<'p>, DmaError> {
-        let entry = self.table.get(pass).find(iova).ok_or(DmaError::NotMapped)?;
-        if len > entry.end - iova {
-            return Err(DmaError::NotMapped);
-        }
-        slice_of(entry, iova, len, access)
+        let entry = self.table.get(pass).find_untapped(iova)?;
+        whole_slice_of(entry, iova, len, access)
     }
 
     /// Reads `data.len()` bytes at `iova`; they may span mappings that adjoin.
@@ -151,7 +154,7 @@ impl DmaMap {
         let table = self.table.get(pass);
         let mut left = len as u64;
         while left > 0 {
-            let entry = table.find(iova).ok_or(DmaError::NotMapped)?;
+            let entry = table.find(iova, left, access)?;
             let now = left.min(entry.end - iova);
             each(slice_of(entry, iova, now, access)?)?;
             left -= now;
@@ -167,8 +170,7 @@ impl DmaMap {
 
     /// Mappings at this moment, with and without memory, and the bytes of memory mapped.
     pub fn usage(&self, token: &mut ThreadToken) -> (usize, u64) {
-        let control = self.control.lock(token);
-        (control.entries.len(), control.bytes)
+        self.control.lock(token).usage()
     }
 
     pub(crate) fn map(
@@ -181,33 +183,48 @@ impl DmaMap {
         let permissions = request.validate()?;
         let DmaMapRequest { offset, iova, size, fd, .. } = request;
         let end = check_range(iova, size)?;
+        if self.relay.get().is_some_and(|relay| relay.reserved(iova, size)) {
+            return Err(RequestError::invalid(
+                "the range is reserved for what is between device and consumer",
+            ));
+        }
         // Asked before the mapping is made, so that a refused request costs nothing, and again when it is entered.
         self.control.lock(token).admit(iova, end, fd.is_some(), limits)?;
-        let has_memory = fd.is_some();
-        let mapping = match fd {
+        let mapping = match &fd {
             Some(file) => {
                 let claim = self.share.claim()?;
-                Some(Arc::new(Mapping::new(&file, offset, size, permissions, &self.drain, claim)?))
+                Some(Arc::new(Mapping::new(file, offset, size, permissions, &self.drain, claim)?))
             }
             None => None,
         };
+        let relay = self.relay.get();
         let entry = Entry { iova, end, permissions, mapping };
         {
             let mut control = self.control.lock(token);
-            control.admit(iova, end, has_memory, limits)?;
-            control.insert(entry);
+            control.admit(iova, end, fd.is_some(), limits)?;
+            control.insert(entry, if relay.is_some() { Standing::Arriving } else { Standing::Here });
         }
-        let published = self.publish(token, deadline);
-        published.map_err(|error| {
+        self.publish(token, deadline).map_err(|error| {
             let entry = self.control.lock(token).remove(iova);
             if let Some(mapping) = entry.and_then(|entry| entry.mapping) {
                 mapping.sever();
             }
             closing(&error)
-        })
+        })?;
+        let Some(relay) = relay else { return Ok(()) };
+        let mapped = Mapped { iova, size, offset, permissions, file: fd };
+        if let Err(error) = relay.mapped(token, mapped, deadline) {
+            let removed = self.control.lock(token).remove(iova);
+            // What the device holds of it by now is severed, and remembered as an orphan.
+            let _ = self.take_out(token, removed.into_iter().collect(), deadline);
+            return Err(error);
+        }
+        self.control.lock(token).arrived(iova);
+        Ok(())
     }
 
-    /// Takes out every mapping in `iova..iova+size`, or all of them, and waits for DMA in flight.
+    /// Takes out every mapping in `iova..iova+size`, or all of them, and waits for DMA in flight: first elsewhere, if
+    /// somebody follows there, then here.
     ///
     /// # Errors
     /// EINVAL: malformed, or it would split a mapping. ENOENT: there is none.
@@ -217,17 +234,29 @@ impl DmaMap {
         range: Option<(u64, u64)>,
         deadline: Deadline,
     ) -> Result<Unmapped, RequestError> {
-        let removed = match range {
-            Some((iova, size)) => {
-                let end = check_range(iova, size)?;
-                self.control.lock(token).remove_range(iova, end)?
+        let range = match range {
+            Some((iova, size)) => Some((iova, check_range(iova, size)?)),
+            None => None,
+        };
+        let (removed, elsewhere) = match self.relay.get() {
+            None => {
+                let mut control = self.control.lock(token);
+                let leaving = control.begin_leaving(range)?;
+                (control.finish_leaving(&leaving), None)
             }
-            None => self.control.lock(token).remove_all(),
+            Some(relay) => {
+                let leaving = self.control.lock(token).begin_leaving(range)?;
+                if leaving.is_empty() {
+                    return Ok(Unmapped::default());
+                }
+                let elsewhere = relay.unmapped(token, &leaving, deadline).err().map(|error| error.reason);
+                (self.control.lock(token).finish_leaving(&leaving), elsewhere)
+            }
         };
         if removed.is_empty() {
             return Ok(Unmapped::default());
         }
-        Ok(self.take_out(token, removed, deadline))
+        Ok(Unmapped { elsewhere, ..self.take_out(token, removed, deadline) })
     }
 
     /// Publishes a map without `removed`, waits for their holders, unmaps; what is left over is severed.
@@ -256,13 +285,30 @@ impl DmaMap {
                 self.control.lock(token).remember_orphan(mapping);
             }
         }
-        Unmapped { count: removed.len(), orphans, pass_stuck }
+        Unmapped { count: removed.len(), orphans, pass_stuck, elsewhere: None }
     }
 
-    /// Waits until no I/O holds memory that has left the map. False: some still does at the deadline.
+    /// Waits until no I/O holds memory that has left the map, here or elsewhere. False: some still does at the deadline.
     pub fn wait_for_orphans(&self, token: &mut ThreadToken, deadline: Deadline) -> bool {
-        let orphans: Vec<_> = self.control.lock(token).orphans.iter().filter_map(Weak::upgrade).collect();
+        let orphans = self.control.lock(token).orphans();
         self.drain.wait(token, &self.gate, &orphans, deadline)
+            && self.relay.get().is_none_or(|relay| relay.settled(token, deadline))
+    }
+
+    /// Sets or takes away who decides about the device's accesses.
+    ///
+    /// # Errors
+    /// The gate could not be closed for a moment; the table that the device sees is as it was until the next change.
+    pub(crate) fn tap(
+        &self,
+        token: &mut ThreadToken,
+        tap: Option<Arc<dyn DmaTap>>,
+        deadline: Deadline,
+    ) -> Result<(), CloseError> {
+        let old = self.control.lock(token).exchange_tap(tap);
+        let published = self.publish(token, deadline);
+        drop(old);
+        published
     }
 
     /// Makes the truth what the device sees.
@@ -277,65 +323,12 @@ impl DmaMap {
     }
 }
 
-impl Control {
-    /// Whether a mapping may be entered.
-    fn admit(&self, iova: u64, end: u64, has_memory: bool, limits: &Limits) -> Result<(), RequestError> {
-        if self.overlapping(iova, end).next().is_some() {
-            return Err(RequestError::new(Errno::EEXIST, "the range overlaps a mapping"));
-        }
-        if self.entries.len() >= limits.dma_maps {
-            return Err(RequestError::new(Errno::ENOSPC, "too many DMA mappings (limit dma_maps)"));
-        }
-        let bytes = if has_memory { self.bytes.saturating_add(end - iova) } else { self.bytes };
-        if bytes > limits.dma_bytes {
-            return Err(RequestError::new(Errno::ENOSPC, "too much memory mapped (limit dma_bytes)"));
-        }
-        Ok(())
+#[inline]
+fn whole_slice_of(entry: &Entry, iova: u64, len: u64, access: DmaAccess) -> Result<GuestSlice<'_>, DmaError> {
+    if len > entry.end - iova {
+        return Err(DmaError::NotMapped);
     }
-
-    /// Entries that share a byte with `iova..end`, highest first. Nothing overlaps, so ends ascend with starts.
-    fn overlapping(&self, iova: u64, end: u64) -> impl Iterator<Item = &Entry> {
-        self.entries.range(..end).rev().map(|(_, entry)| entry).take_while(move |entry| entry.end > iova)
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        self.bytes += entry.mapped_bytes();
-        self.entries.insert(entry.iova, entry);
-    }
-
-    fn remove(&mut self, iova: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&iova)?;
-        self.bytes -= entry.mapped_bytes();
-        Some(entry)
-    }
-
-    fn remember_orphan(&mut self, mapping: &Arc<Mapping>) {
-        self.orphans.retain(|orphan| orphan.strong_count() > 0);
-        self.orphans.push(Arc::downgrade(mapping));
-    }
-
-    fn remove_range(&mut self, iova: u64, end: u64) -> Result<Vec<Entry>, RequestError> {
-        let mut starts = Vec::new();
-        for entry in self.overlapping(iova, end) {
-            if entry.iova < iova || entry.end > end {
-                return Err(RequestError::invalid("the range splits a mapping"));
-            }
-            starts.push(entry.iova);
-        }
-        if starts.is_empty() {
-            return Err(RequestError::new(Errno::ENOENT, "nothing is mapped there"));
-        }
-        Ok(starts.into_iter().filter_map(|start| self.remove(start)).collect())
-    }
-
-    fn remove_all(&mut self) -> Vec<Entry> {
-        self.bytes = 0;
-        std::mem::take(&mut self.entries).into_values().collect()
-    }
-
-    fn table(&self) -> Table {
-        Table::new(self.entries.values().cloned().collect())
-    }
+    slice_of(entry, iova, len, access)
 }
 
 #[inline]

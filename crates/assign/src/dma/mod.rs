@@ -1,5 +1,6 @@
 //! The DMA map: which of the consumer's memory the device may reach, and how it copies from and to it.
 
+mod control;
 mod map;
 mod request;
 #[allow(unsafe_code, reason = "copies from and to memory shared with a client")]

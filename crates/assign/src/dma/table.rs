@@ -1,10 +1,14 @@
 //! The table the device looks I/O addresses up in: sorted, immutable, replaced as a whole.
+//!
+//! A table with a tap never has a good hint, so every lookup of the device comes the slow way, where the tap is asked; without
+//! one the question is never put.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::DmaError;
 use crate::mapping::{Mapping, Permissions};
+use crate::tap::DmaTap;
 
 /// What the device wants to do with the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,33 +50,61 @@ pub(crate) struct Table {
     entries: Box<[Entry]>,
     /// Where the last lookup ended: queues and their data tend to lie in one mapping. A wrong hint costs a search.
     hint: AtomicUsize,
+    tap: Option<Arc<dyn DmaTap>>,
 }
+
+/// An index that no entry has.
+const NO_HINT: usize = usize::MAX;
 
 impl Table {
     /// `entries` are sorted by address and do not overlap.
-    pub(crate) fn new(entries: Box<[Entry]>) -> Table {
-        Table { entries, hint: AtomicUsize::new(0) }
+    pub(crate) fn new(entries: Box<[Entry]>, tap: Option<Arc<dyn DmaTap>>) -> Table {
+        let hint = if tap.is_some() { NO_HINT } else { 0 };
+        Table { entries, hint: AtomicUsize::new(hint), tap }
     }
 
-    /// The entry that contains `iova`.
+    /// The entry that contains `iova`, where the device accesses `len` bytes.
     #[inline]
-    pub(crate) fn find(&self, iova: u64) -> Option<&Entry> {
-        let hint = self.hint.load(Ordering::Relaxed);
-        if let Some(entry) = self.entries.get(hint)
-            && entry.iova <= iova
-            && iova < entry.end
-        {
-            return Some(entry);
+    pub(crate) fn find(&self, iova: u64, len: u64, access: DmaAccess) -> Result<&Entry, DmaError> {
+        match self.hinted(iova) {
+            Some(entry) => Ok(entry),
+            None => self.search(iova, len, access),
         }
-        self.search(iova)
+    }
+
+    /// The entry that contains `iova`, for who is not the device.
+    #[inline]
+    pub(crate) fn find_untapped(&self, iova: u64) -> Result<&Entry, DmaError> {
+        match self.hinted(iova) {
+            Some(entry) => Ok(entry),
+            None => self.search_untapped(iova),
+        }
+    }
+
+    #[inline]
+    fn hinted(&self, iova: u64) -> Option<&Entry> {
+        let entry = self.entries.get(self.hint.load(Ordering::Relaxed))?;
+        (entry.iova <= iova && iova < entry.end).then_some(entry)
     }
 
     #[cold]
-    fn search(&self, iova: u64) -> Option<&Entry> {
+    fn search(&self, iova: u64, len: u64, access: DmaAccess) -> Result<&Entry, DmaError> {
+        let entry = self.search_untapped(iova)?;
+        let len = len.min(entry.end - iova);
+        match &self.tap {
+            Some(tap) if tap.fails(iova, len, access) => Err(DmaError::Injected),
+            _ => Ok(entry),
+        }
+    }
+
+    #[cold]
+    fn search_untapped(&self, iova: u64) -> Result<&Entry, DmaError> {
         let index = self.entries.partition_point(|entry| entry.end <= iova);
-        let entry = self.entries.get(index).filter(|entry| entry.iova <= iova)?;
-        self.hint.store(index, Ordering::Relaxed);
-        Some(entry)
+        let entry = self.entries.get(index).filter(|entry| entry.iova <= iova).ok_or(DmaError::NotMapped)?;
+        if self.tap.is_none() {
+            self.hint.store(index, Ordering::Relaxed);
+        }
+        Ok(entry)
     }
 }
 

@@ -43,6 +43,11 @@ impl Line {
         self.0.load(Ordering::Acquire) & HELD != 0
     }
 
+    /// Whether [`Line::take`] would be true now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ASSERTED
+    }
+
     /// Masks the line if it is asserted, not masked and not held back; true: the caller signals.
     pub(crate) fn take(&self) -> bool {
         self.0.compare_exchange(ASSERTED, ASSERTED | MASKED, Ordering::AcqRel, Ordering::Acquire).is_ok()

@@ -8,9 +8,10 @@
 mod error;
 mod line;
 mod request;
+mod tapped;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gate::lock::Lock;
 use gate::{
@@ -26,6 +27,8 @@ use crate::dma::closing;
 use crate::error::{Errno, RequestError};
 use crate::eventfd::EventFd;
 use crate::ranks;
+use crate::relay::InterruptRelay;
+use crate::tap::InterruptTap;
 use error::ErrorNotifier;
 use line::Line;
 use request::Vectors;
@@ -44,6 +47,17 @@ pub struct Interrupts {
     /// The published mode, for a device that asks without reading the wiring; `mode_code`.
     mode: AtomicU8,
     dropped: AtomicU64,
+    /// Who follows the wiring elsewhere.
+    relay: OnceLock<Arc<dyn InterruptRelay>>,
+}
+
+/// What a consumer uses of a function's interrupts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it has enabled.
+    pub mode: Option<IrqMode>,
+    /// Vectors up to the last that it listens to; 0 if to none.
+    pub vectors: usize,
 }
 
 /// Which eventfds the consumer wired to what.
@@ -53,6 +67,8 @@ struct Wiring {
     /// One for each vector of the index in use (INTx: one), empty if none is.
     vectors: Box<[Option<Arc<EventFd>>]>,
     request: Option<Arc<EventFd>>,
+    /// Whom to ask before a signal.
+    tap: Option<Arc<dyn InterruptTap>>,
 }
 
 impl Interrupts {
@@ -69,7 +85,13 @@ impl Interrupts {
             control: Lock::default(),
             mode: AtomicU8::new(mode_code(None)),
             dropped: AtomicU64::new(0),
+            relay: OnceLock::new(),
         }
+    }
+
+    /// False if somebody follows already.
+    pub(crate) fn set_relay(&self, relay: Arc<dyn InterruptRelay>) -> bool {
+        self.relay.set(relay).is_ok()
     }
 
     /// Signals an MSI or MSI-X vector. Dropped and counted if the consumer has not wired it, uses another kind, or
@@ -77,13 +99,22 @@ impl Interrupts {
     #[inline]
     pub fn signal(&self, pass: &Pass<'_>, vector: u16) {
         let wiring = self.wiring.get(pass);
-        let wired = match wiring.mode {
+        let wired = self.message(wiring, vector);
+        match &wiring.tap {
+            None => self.deliver(wired),
+            Some(tap) => self.deliver_tapped(&**tap, wired, vector),
+        }
+    }
+
+    /// Whom a message is for.
+    #[inline]
+    fn message<'w>(&self, wiring: &'w Wiring, vector: u16) -> Option<&'w Arc<EventFd>> {
+        match wiring.mode {
             Some(IrqMode::Msi | IrqMode::Msix) if self.config.masters_bus() && !self.line.is_held() => {
                 wiring.vectors.get(usize::from(vector)).and_then(Option::as_ref)
             }
             _ => None,
-        };
-        self.deliver(wired);
+        }
     }
 
     /// Sets the level of the INTx line and of the Interrupt Status bit. Asserted, enabled and not masked, it masks
@@ -249,10 +280,15 @@ impl Interrupts {
     /// The wiring that the device sees could not be replaced. Its eventfds are cut off then: the consumer's are let go all
     /// the same, and signals reach nobody.
     pub(crate) fn clear(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
-        let before = std::mem::take(&mut *self.control.lock(token));
+        let before = {
+            let mut control = self.control.lock(token);
+            let cleared = Wiring { tap: control.tap.clone(), ..Wiring::default() };
+            std::mem::replace(&mut *control, cleared)
+        };
         self.line.unmask();
         self.error.wire(token, None, deadline);
         let published = self.publish(token, deadline);
+        self.tell_relay(token, deadline);
         if published.is_err() {
             before.vectors.iter().flatten().chain(&before.request).for_each(|wired| wired.sever());
         }
@@ -286,6 +322,9 @@ impl Interrupts {
             IrqData::Bool(_) | IrqData::None => {}
         }
         if unmask {
+            if let Some(relay) = self.relay.get() {
+                relay.unmasking(token, deadline);
+            }
             self.line.unmask();
             self.refire(token, deadline)
         } else {
@@ -381,9 +420,26 @@ impl Interrupts {
             std::mem::replace(&mut *control, planned)
         };
         self.publish(token, deadline).map_err(|error| {
-            *self.control.lock(token) = before;
+            let mut control = self.control.lock(token);
+            let tap = control.tap.take();
+            *control = Wiring { tap, ..before };
             closing(&error)
-        })
+        })?;
+        self.tell_relay(token, deadline);
+        Ok(())
+    }
+
+    fn tell_relay(&self, token: &mut ThreadToken, deadline: Deadline) {
+        if let Some(relay) = self.relay.get() {
+            relay.rewired(token, deadline);
+        }
+    }
+
+    /// What the consumer uses now.
+    pub fn wanted(&self, token: &mut ThreadToken) -> Wanted {
+        let control = self.control.lock(token);
+        let vectors = control.vectors.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        Wanted { mode: control.mode, vectors }
     }
 
     fn publish(&self, token: &mut ThreadToken, deadline: Deadline) -> Result<(), CloseError> {
@@ -398,12 +454,23 @@ impl Interrupts {
     }
 
     fn fire_line(&self, wiring: &Wiring) {
-        if wiring.mode != Some(IrqMode::Intx) || self.config.command().contains(Command::INTERRUPT_DISABLE) {
-            return;
+        let Some(wired) = self.line_listener(wiring) else { return };
+        match &wiring.tap {
+            None => self.deliver_line(wired),
+            Some(tap) => self.deliver_line_tapped(&**tap, wired),
         }
-        if let Some(Some(wired)) = wiring.vectors.first()
-            && self.line.take()
-        {
+    }
+
+    /// Who listens to INTx, if the consumer lets it speak.
+    fn line_listener<'w>(&self, wiring: &'w Wiring) -> Option<&'w Arc<EventFd>> {
+        if wiring.mode != Some(IrqMode::Intx) || self.config.command().contains(Command::INTERRUPT_DISABLE) {
+            return None;
+        }
+        wiring.vectors.first()?.as_ref()
+    }
+
+    fn deliver_line(&self, wired: &Arc<EventFd>) {
+        if self.line.take() {
             self.deliver(Some(wired));
         }
     }
