@@ -11,10 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fake::*;
-use gate::ThreadToken;
+use gate::{Deadline, ThreadToken};
 use rustix::io::Errno;
-use vfio_user::client::{Client, ClientError, ClientOptions, SharedMemory};
-use vfio_user::codec::{MultiWrite, RegionInfoFlags, RegionType, SetIrqsFlags, SparseArea, irq_index};
+use vfio_user::client::{Client, ClientError, ClientOptions, Connector, SharedMemory};
+use vfio_user::codec::{
+    Introduction, MultiWrite, RegionInfoFlags, RegionType, SetIrqsFlags, SparseArea, irq_index,
+};
+use vfio_user::server::SessionOptions;
 
 fn connect(fixture: &Fixture, token: &mut ThreadToken) -> Client {
     let (stream, _session) = fixture.serve();
@@ -131,6 +134,31 @@ fn memory_and_interrupts_go_both_ways() {
     client.disable_irqs(&mut token, irq_index::MSIX).unwrap();
     client.region_write(&mut token, 0, SIGNAL, &[1, 0, 0, 0]).unwrap();
     assert_eq!(signals(&eventfds[1]), 0);
+}
+
+#[test]
+fn a_server_says_more_of_itself_only_to_a_client_that_introduces_itself() {
+    let mut token = ThreadToken::at_thread_entry();
+    for tells_of_io in [false, true] {
+        for introduce in [false, true] {
+            let fixture = Fixture::new();
+            let (stream, _session) = fixture.serve_with(SessionOptions { tells_of_io, ..Default::default() });
+            let options = ClientOptions { timeout: Duration::from_secs(60) };
+            let connector = Connector { options, introduce, commands: None };
+            let deadline = Deadline::after(options.timeout);
+            let client = connector.negotiate(&mut token, stream, deadline).unwrap();
+            let said = introduce.then_some(Introduction { io_over: tells_of_io });
+            assert_eq!(client.capabilities().portcullis, said);
+        }
+    }
+    // On the wire of others there is no trace of it.
+    let fixture = Fixture::new();
+    let (stream, _session) = fixture.serve_with(SessionOptions::default());
+    let mut raw = Raw::new(stream);
+    raw.send(&message(0, 1, &version("{\"capabilities\":{\"max_msg_fds\":16}}")), &[]);
+    let reply = raw.receive();
+    assert!(!String::from_utf8_lossy(&reply.payload).contains("portcullis"));
+    assert!(reply.payload.len() + 16 <= 214, "longer than QEMU takes");
 }
 
 /// The bytes that answer a message with this id and command.

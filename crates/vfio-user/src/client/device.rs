@@ -124,6 +124,15 @@ impl Client {
         self.call(token, Command::DeviceReset, &[], &[]).map(drop)
     }
 
+    /// Resets the device, and does not wait until that is done. What is sent later finds it reset. A refusal breaks the
+    /// stream when it comes.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; [`ClientError::Request`] when many replies are out.
+    pub fn post_reset(&mut self, token: &mut ThreadToken) -> Result<(), ClientError> {
+        self.leave(token, Command::DeviceReset)
+    }
+
     /// Asks whether a feature is there; `flags` are [`crate::codec::FeatureFlags`] with the feature's number in
     /// bits 0-15.
     ///

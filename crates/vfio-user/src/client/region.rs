@@ -44,15 +44,14 @@ impl Client {
             return Err(ClientError::Request("the data is not 1-64 bytes for each offset"));
         };
         for (offsets, data) in offsets.chunks(PIPELINE).zip(data.chunks_mut(PIPELINE * width)) {
-            let first = self.next_id;
+            let deadline = self.deadline();
             for offset in offsets {
                 let access = self.access(region, *offset, width)?;
                 self.queue(Command::RegionRead, &[access.as_bytes()], HeaderFlags::empty())?;
             }
             let mut outcome = Ok(());
-            for (at, part) in data.chunks_exact_mut(width).enumerate().take(offsets.len()) {
-                let id = first.wrapping_add(u16::try_from(at).unwrap_or(0));
-                match self.reply(token, Command::RegionRead, id) {
+            for part in data.chunks_exact_mut(width).take(offsets.len()) {
+                match self.reply(token, deadline) {
                     Ok(reply) => self.take_data(&reply, part)?,
                     // The replies behind a refused one still have to be taken off the stream.
                     Err(refused @ ClientError::Refused { .. }) => outcome = outcome.and(Err(refused)),
@@ -93,8 +92,9 @@ impl Client {
         data: &[u8],
     ) -> Result<(), ClientError> {
         let access = self.access(region, offset, data.len())?;
+        let deadline = self.deadline();
         self.queue(Command::RegionWrite, &[access.as_bytes(), data], HeaderFlags::NO_REPLY)?;
-        let sent = self.connection.flush(token).map_err(ClientError::from);
+        let sent = self.flush_by(token, &[], deadline);
         self.note(sent)
     }
 

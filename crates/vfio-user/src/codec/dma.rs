@@ -1,4 +1,5 @@
-//! `DMA_MAP` and `DMA_UNMAP` (vfio-user protocol, *VFIO_USER_DMA_MAP*, *VFIO_USER_DMA_UNMAP*).
+//! `DMA_MAP` and `DMA_UNMAP`, `DMA_READ` and `DMA_WRITE` (vfio-user protocol, *VFIO_USER_DMA_MAP*, *VFIO_USER_DMA_UNMAP*,
+//! *VFIO_USER_DMA_READ*, *VFIO_USER_DMA_WRITE*).
 
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -57,4 +58,14 @@ bitflags! {
         /// Takes every mapping away.
         const ALL = 1 << 1;
     }
+}
+
+/// Payload of `DMA_READ` and of the reply to `DMA_WRITE`, and what the data of the others stands behind: 16 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct DmaAccess {
+    /// First I/O virtual address.
+    pub address: u64,
+    /// Bytes of data.
+    pub count: u64,
 }

@@ -20,13 +20,13 @@ mod version;
 pub(crate) use capability::wire_size;
 pub use capability::{CapabilityHeader, MAX_AREAS, RegionCapabilities, RegionType, SparseArea, SparseMmap};
 pub use device::{DeviceFlags, DeviceInfo, REGION_COUNT};
-pub use dma::{DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags};
+pub use dma::{DmaAccess, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags};
 pub use feature::{Feature, FeatureFlags};
 pub use header::{Command, Header, HeaderFlags, MessageType};
 pub use irq::{IRQ_COUNT, IrqInfo, IrqInfoFlags, SetIrqs, SetIrqsFlags, irq_index};
 pub use region::{MultiWrite, RegionAccess, RegionInfo, RegionInfoFlags, RegionIoFds};
 pub use request::Request;
-pub use version::{Capabilities, VersionMessage, encode_version};
+pub use version::{Capabilities, Introduction, VersionMessage, encode_version};
 
 use rustix::io::Errno;
 use zerocopy::{FromBytes, Immutable, KnownLayout};

@@ -3,6 +3,8 @@
 //! The payload is two 16-bit numbers, then optionally a NUL-terminated JSON object whose `capabilities` say
 //! what the *sender* can take. Keys that are not known are ignored; a known key of the wrong type refuses the
 //! message, and so does text that is not JSON.
+//!
+//! One key is Portcullis's own: [`Introduction`]. A server sends it to clients that sent it, and to no others.
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,19 @@ pub struct Capabilities {
     pub pgsizes: u64,
     /// `REGION_WRITE_MULTI` is understood.
     pub write_multiple: bool,
+    /// The sender is a Portcullis, and says more of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portcullis: Option<Introduction>,
+}
+
+/// What one Portcullis tells another (key `portcullis`, not of the protocol; peers that do not know it pass over it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Introduction {
+    /// Of a server: no I/O of an earlier server of the same backing can still land, for instance because the backing is locked
+    /// and the lock outlives the I/O. False is silence: it is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub io_over: bool,
 }
 
 impl Default for Capabilities {
@@ -48,6 +63,7 @@ impl Default for Capabilities {
             max_dma_maps: 65535,
             pgsizes: 4096,
             write_multiple: false,
+            portcullis: None,
         }
     }
 }
@@ -90,8 +106,8 @@ fn parse_json(text: &[u8]) -> Result<Capabilities, Errno> {
 
 /// The payload of a `VERSION` command or reply. Allocates; used once a session.
 ///
-/// With every number at its largest it stays below the 198 bytes that fit behind the header in QEMU 11.1.3's
-/// receive buffer (it takes no reply longer than its own 214-byte request).
+/// With every number at its largest, and without [`Capabilities::portcullis`], it stays below the 198 bytes that fit behind the
+/// header in QEMU 11.1.3's receive buffer (it takes no reply longer than its own 214-byte request).
 pub fn encode_version(major: u16, minor: u16, capabilities: &Capabilities) -> Vec<u8> {
     let mut payload = Vec::with_capacity(198);
     payload.extend_from_slice(&major.to_ne_bytes());
@@ -131,6 +147,20 @@ mod tests {
     }
 
     #[test]
+    fn an_introduction_goes_both_ways_and_its_absence_is_nothing_on_the_wire() {
+        let said = |portcullis| {
+            let payload = encode_version(0, 1, &Capabilities { portcullis, ..Capabilities::default() });
+            assert_eq!(VersionMessage::parse(&payload).unwrap().capabilities.portcullis, portcullis);
+            String::from_utf8(payload[4..payload.len() - 1].to_vec()).unwrap()
+        };
+        assert!(!said(None).contains("portcullis"));
+        assert!(said(Some(Introduction { io_over: false })).ends_with(r#""portcullis":{}}}"#));
+        assert!(said(Some(Introduction { io_over: true })).ends_with(r#""portcullis":{"io_over":true}}}"#));
+        let newer = parse(b"{\"capabilities\":{\"portcullis\":{\"io_over\":true,\"more\":[1]}}}\0").unwrap();
+        assert_eq!(newer.capabilities.portcullis, Some(Introduction { io_over: true }));
+    }
+
+    #[test]
     fn malformed_text_is_refused() {
         let deep = [b"[".repeat(4000), b"\0".to_vec()].concat();
         let long = [b" ".repeat(MAX_JSON), b"{}\0".to_vec()].concat();
@@ -141,6 +171,8 @@ mod tests {
             b"{\"capabilities\":{\"max_msg_fds\":-1}}\0",
             b"{\"capabilities\":{\"max_msg_fds\":\"many\"}}\0",
             b"{\"capabilities\":7}\0",
+            b"{\"capabilities\":{\"portcullis\":7}}\0",
+            b"{\"capabilities\":{\"portcullis\":{\"io_over\":1}}}\0",
             b"[]x\0",
             &deep,
             &long,
@@ -163,7 +195,7 @@ mod tests {
             max_data_xfer_size: u32::MAX,
             max_dma_maps: u32::MAX,
             pgsizes: u64::MAX,
-            write_multiple: false,
+            ..Capabilities::default()
         };
         let payload = encode_version(u16::MAX, u16::MAX, &largest);
         assert!(payload.len() + 16 <= 214, "{}", payload.len());

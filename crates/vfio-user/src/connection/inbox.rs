@@ -39,6 +39,17 @@ pub enum Frame {
     OutOfStep(Header),
 }
 
+/// What stands at the front of an inbox.
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// A whole message.
+    Whole(Header),
+    /// Nothing, or the beginning of a message.
+    Partial,
+    /// A message of a size that is not taken.
+    Refused,
+}
+
 /// A whole message. Its payload stays in the inbox until more is received.
 #[derive(Debug)]
 pub struct Message {
@@ -96,6 +107,20 @@ impl Inbox {
         let waiting = self.buffer.get(self.start..self.end).unwrap_or(&[]);
         let whole = |header: Header| header.size as usize <= waiting.len();
         self.skipping.is_none() && Header::parse(waiting).is_some_and(whole)
+    }
+
+    /// What [`Inbox::next_frame`] would take, without taking it.
+    pub fn next_is(&self) -> Next {
+        let waiting = self.buffer.get(self.start..self.end).unwrap_or(&[]);
+        match Header::parse(waiting) {
+            _ if self.skipping.is_some() => Next::Refused,
+            None => Next::Partial,
+            Some(header) => match header.size as usize {
+                size if size < HEADER_SIZE || size > self.max_message => Next::Refused,
+                size if size > waiting.len() => Next::Partial,
+                _ => Next::Whole(header),
+            },
+        }
     }
 
     /// The payload of a message taken since the last receive.

@@ -15,10 +15,13 @@
 
 mod inbox;
 mod outbox;
+#[allow(unsafe_code, reason = "asks for a socket option that rustix does not know")]
+mod peer;
 mod socket;
 
-pub use inbox::{Frame, Inbox, Message};
+pub use inbox::{Frame, Inbox, Message, Next};
 pub use outbox::Outbox;
+pub use peer::{peer_pidfd, peer_process};
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
@@ -129,7 +132,68 @@ impl Connection {
 
     /// The process that made the peer's end of the stream, as this one numbers it; nothing if that is not known.
     pub fn peer_process(&self) -> Option<i32> {
-        rustix::net::sockopt::socket_peercred(&self.socket).ok().map(|peer| peer.pid.as_raw_pid())
+        peer_process(&self.socket)
+    }
+
+    /// Receives what has come, without waiting. False: nothing has.
+    ///
+    /// # Errors
+    /// The connection is over, or the message that has begun is late; nothing further can be received.
+    pub fn receive_now(&mut self) -> Result<bool, ConnectionError> {
+        let some = socket::receive_now(&self.socket, &mut self.inbox)?;
+        if !self.inbox.is_between_messages() {
+            let timeout = self.limits.message_timeout;
+            let deadline = *self.unfinished.get_or_insert_with(|| Deadline::after(timeout));
+            deadline.remaining().ok_or(ConnectionError::ReceiveTimedOut)?;
+        }
+        Ok(some)
+    }
+
+    /// The end of patience with a message that has begun to arrive.
+    pub fn unfinished(&self) -> Option<Deadline> {
+        self.unfinished
+    }
+
+    /// Sends what the socket has room for, without waiting, with `fds` beside the first byte; they are taken out of the slice
+    /// when they have been sent. True: everything is sent.
+    ///
+    /// # Errors
+    /// The connection is over.
+    #[inline]
+    pub fn send_now(&mut self, fds: &mut &[BorrowedFd<'_>]) -> Result<bool, ConnectionError> {
+        while !self.outbox.is_empty() {
+            let Some(sent) = socket::send_now(&self.socket, self.outbox.bytes(), fds)? else {
+                return Ok(false);
+            };
+            self.outbox.sent(sent);
+            *fds = &[];
+        }
+        Ok(true)
+    }
+
+    /// Waits until the socket has room, or with `input` until something has come. True: something has come.
+    ///
+    /// # Errors
+    /// The deadline has passed: the peer does not read.
+    pub fn wait_for_room(
+        &self,
+        token: &mut ThreadToken,
+        input: bool,
+        deadline: Deadline,
+    ) -> Result<bool, ConnectionError> {
+        socket::wait_for_room(&self.socket, token, input, deadline)
+    }
+
+    /// Sets how long a message that has begun may take, how long the peer may leave things unread, and how long a receive
+    /// without a deadline blocks.
+    ///
+    /// # Errors
+    /// The socket refuses, or the time is zero.
+    pub fn set_timeout(&mut self, timeout: Duration) -> Result<(), ConnectionError> {
+        let refused = |_| ConnectionError::Socket(Errno::INVAL);
+        self.socket.set_read_timeout(Some(timeout)).map_err(refused)?;
+        self.limits = ConnectionLimits { message_timeout: timeout, send_timeout: timeout, ..self.limits };
+        Ok(())
     }
 
     fn receive(&mut self, token: &mut ThreadToken) -> Result<(), ConnectionError> {

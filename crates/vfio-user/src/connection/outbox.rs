@@ -14,35 +14,44 @@ const FULL: usize = 64 << 10;
 /// Messages that are to be sent together.
 pub struct Outbox {
     buffer: Vec<u8>,
-    /// Bytes in use.
+    /// What is to be sent: `start..end` of the buffer.
+    start: usize,
     end: usize,
 }
 
 impl Outbox {
     /// An empty outbox.
     pub fn new() -> Outbox {
-        Outbox { buffer: vec![0; INITIAL], end: 0 }
+        Outbox { buffer: vec![0; INITIAL], start: 0, end: 0 }
     }
 
     /// Nothing is to be sent.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.end == 0
+        self.start == self.end
     }
 
     /// There is so much that it should be sent before more is added.
     pub fn is_full(&self) -> bool {
-        self.end >= FULL
+        self.end - self.start >= FULL
     }
 
     /// What is to be sent.
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(..self.end).unwrap_or(&[])
+        self.buffer.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.end = 0;
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// The first `bytes` of what is to be sent have been.
+    pub fn sent(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes).min(self.end);
+        if self.start == self.end {
+            self.clear();
+        }
     }
 
     /// Adds a message.

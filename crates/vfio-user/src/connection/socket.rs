@@ -35,10 +35,23 @@ pub(super) fn receive(
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => match deadline {
                 Some(deadline) => wait(socket.as_fd(), PollFlags::IN, token, deadline)?
-                    .then_some(())
+                    .map(drop)
                     .ok_or(ConnectionError::ReceiveTimedOut)?,
                 None => return Err(ConnectionError::ReceiveTimedOut),
             },
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Receives once into the inbox what has come. False: nothing has.
+pub(super) fn receive_now(socket: &UnixStream, inbox: &mut Inbox) -> Result<bool, ConnectionError> {
+    loop {
+        match receive_once(socket, inbox, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT) {
+            Ok(0) | Err(Errno::CONNRESET) => return Err(ConnectionError::Closed),
+            Ok(_) => return Ok(true),
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -75,23 +88,49 @@ pub(super) fn send(
 ) -> Result<(), ConnectionError> {
     let mut deadline = None;
     while !bytes.is_empty() {
-        match send_once(socket, bytes, fds) {
-            Ok(sent) => {
+        match send_now(socket, bytes, fds)? {
+            Some(sent) => {
                 bytes = bytes.get(sent..).unwrap_or(&[]);
                 fds = &[];
             }
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
+            None => {
                 let deadline = *deadline.get_or_insert_with(|| Deadline::after(timeout));
-                wait(socket.as_fd(), PollFlags::OUT, token, deadline)?
-                    .then_some(())
-                    .ok_or(ConnectionError::SendTimedOut)?;
+                wait_for_room(socket, token, false, deadline)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Sends once. Nothing: there is no room.
+#[inline]
+pub(super) fn send_now(
+    socket: &UnixStream,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<Option<usize>, ConnectionError> {
+    loop {
+        match send_once(socket, bytes, fds) {
+            Ok(sent) => return Ok(Some(sent)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
             Err(Errno::PIPE | Errno::CONNRESET) => return Err(ConnectionError::Closed),
             Err(errno) => return Err(errno.into()),
         }
     }
-    Ok(())
+}
+
+/// Waits until there is room to send, or with `input` until something has come. True: something has come.
+#[cold]
+pub(super) fn wait_for_room(
+    socket: &UnixStream,
+    token: &mut ThreadToken,
+    input: bool,
+    deadline: Deadline,
+) -> Result<bool, ConnectionError> {
+    let input = if input { PollFlags::IN } else { PollFlags::empty() };
+    let ready = wait(socket.as_fd(), PollFlags::OUT | input, token, deadline)?;
+    ready.map(|ready| ready.intersects(input)).ok_or(ConnectionError::SendTimedOut)
 }
 
 /// Never blocks: the kernel applies a send time-out to each piece of a large message anew, so a peer that
@@ -117,21 +156,25 @@ pub(super) fn has_input(socket: &UnixStream) -> bool {
     poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
-/// Waits until the socket is ready or broken; false when the deadline has passed.
+/// Waits until the socket is ready or broken, and says how; nothing when the deadline has passed.
 #[cold]
 fn wait(
     socket: BorrowedFd<'_>,
     what: PollFlags,
     token: &mut ThreadToken,
     deadline: Deadline,
-) -> Result<bool, Errno> {
+) -> Result<Option<PollFlags>, Errno> {
     token.assert_holds_nothing();
     loop {
-        let Some(left) = deadline.remaining() else { return Ok(false) };
+        let Some(left) = deadline.remaining() else { return Ok(None) };
         let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-        match poll(&mut [PollFd::from_borrowed_fd(socket, what)], Some(&timeout)) {
+        let mut watched = [PollFd::from_borrowed_fd(socket, what)];
+        match poll(&mut watched, Some(&timeout)) {
             Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
+            Ok(_) => {
+                let [watched] = watched;
+                return Ok(Some(watched.revents()));
+            }
             Err(errno) => return Err(errno),
         }
     }

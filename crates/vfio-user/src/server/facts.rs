@@ -17,6 +17,8 @@ pub(super) struct Facts {
     regions: Vec<Option<RegionInfo>>,
     /// By number.
     irqs: Vec<IrqInfo>,
+    /// Nobody else's I/O can still land in the device's data.
+    pub(super) data_to_itself: bool,
     /// How many mappings the client may have.
     pub(super) dma_maps: u32,
     /// How long an access may take.
@@ -35,6 +37,7 @@ impl Facts {
         let limits = function.limits();
         Facts {
             device,
+            data_to_itself: function.function().device().has_its_data_to_itself(),
             regions: (0..device.regions).map(region).collect(),
             irqs: (0..device.irqs).filter_map(|index| function.irq_info(index).ok()).collect(),
             dma_maps: u32::try_from(limits.dma_maps).unwrap_or(u32::MAX),

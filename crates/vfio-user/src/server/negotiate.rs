@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::clients::ClientInfo;
 use super::session::{Session, SessionEnd, is_version};
-use crate::codec::{Capabilities, Header, VersionMessage, encode_version};
+use crate::codec::{Capabilities, Header, Introduction, VersionMessage, encode_version};
 use crate::connection::Message;
 
 /// The version spoken: 0.1.
@@ -67,8 +67,15 @@ impl Session<'_> {
             max_dma_maps: self.facts.dma_maps,
             pgsizes: 4096,
             write_multiple: proposed.capabilities.write_multiple,
+            portcullis: self.introduction(&proposed),
         };
         let payload = encode_version(VERSION.0, VERSION.1.min(proposed.minor), &own);
         self.reply(header, &[&payload])
+    }
+
+    /// What is told only to a client that introduced itself: QEMU has no room for more in its receive buffer.
+    fn introduction(&self, proposed: &VersionMessage) -> Option<Introduction> {
+        let io_over = self.options.tells_of_io && self.facts.data_to_itself;
+        proposed.capabilities.portcullis.map(|_| Introduction { io_over })
     }
 }

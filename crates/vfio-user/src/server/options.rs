@@ -14,6 +14,9 @@ pub struct SessionOptions {
     pub message_timeout: Duration,
     /// How long the client may leave replies unread.
     pub send_timeout: Duration,
+    /// Tells a client that introduces itself as a Portcullis whether I/O of an earlier server of the same data can still land
+    /// ([`crate::codec::Introduction::io_over`]), if the device knows (`has_its_data_to_itself` of a `pci_core::Device`).
+    pub tells_of_io: bool,
 }
 
 impl Default for SessionOptions {
@@ -22,6 +25,7 @@ impl Default for SessionOptions {
             max_data_xfer_size: MAX_DATA_XFER_SIZE,
             message_timeout: Duration::from_secs(4),
             send_timeout: Duration::from_secs(4),
+            tells_of_io: true,
         }
     }
 }
