@@ -1,6 +1,6 @@
 //! Asynchronous events: requests that wait for one, and events that wait for a request.
 //!
-//! An event type that was reported is masked until the host has read the log page it names, so a misbehaving
+//! An event type that was reported is masked until the host has read the log page that the event names, so a misbehaving
 //! guest hears of its own bad doorbells once per look at the log, and never floods itself.
 //!
 //! NVMe 1.4 s5.2 *Asynchronous Event Request command*.
@@ -10,7 +10,7 @@ use nvme_spec::event::Event;
 use super::limits::ASYNC_EVENT_REQUESTS;
 use crate::saved::{Field, Reader, Writer};
 
-/// Most events of a saved state: more than there are.
+/// Events that wait at most: more than there are of our own. A back end may think of others.
 const EVENTS: usize = 32;
 
 /// Requests and events.
@@ -20,8 +20,8 @@ pub(super) struct AsyncEvents {
     requests: Vec<u16>,
     /// Events not yet reported, oldest first; each at most once, so bounded by the events there are.
     pending: Vec<Event>,
-    /// A bit for each event type that waits for its log to be read.
-    masked: u8,
+    /// For each event type that was reported, the log that the host has yet to read.
+    masked: [Option<u8>; 8],
 }
 
 impl AsyncEvents {
@@ -36,7 +36,7 @@ impl AsyncEvents {
 
     /// Something happened. The same event again, before it was reported, is no second event.
     pub(super) fn raise(&mut self, event: Event) {
-        if !self.pending.contains(&event) {
+        if self.pending.len() < EVENTS && !self.pending.contains(&event) {
             self.pending.push(event);
         }
     }
@@ -46,26 +46,28 @@ impl AsyncEvents {
         if self.requests.is_empty() {
             return None;
         }
-        let at = self.pending.iter().position(|event| self.masked & type_bit(event) == 0)?;
+        let at = self.pending.iter().position(|event| !self.is_masked(event))?;
         let event = self.pending.remove(at);
-        self.masked |= type_bit(&event);
+        if let Some(masked) = self.masked.get_mut(type_of(&event)) {
+            *masked = Some(event.log_page);
+        }
         Some((self.requests.remove(0), event))
     }
 
     /// Whether [`AsyncEvents::take`] would give something.
     pub(super) fn is_due(&self) -> bool {
-        !self.requests.is_empty() && self.pending.iter().any(|event| self.masked & type_bit(event) == 0)
+        !self.requests.is_empty() && self.pending.iter().any(|event| !self.is_masked(event))
     }
 
-    /// The host has read the log page `log_page`: events of the types that name it may be reported again.
+    fn is_masked(&self, event: &Event) -> bool {
+        self.masked.get(type_of(event)).is_some_and(Option::is_some)
+    }
+
+    /// The host has read the log page `log_page`: events of the types whose last one named it may be reported again.
     pub(super) fn log_was_read(&mut self, log_page: u8) {
-        let of_type = match log_page {
-            0x01 => 0x0,
-            0x02 => 0x1,
-            0x04 => 0x2,
-            _ => return,
-        };
-        self.masked &= !(1 << of_type);
+        for masked in &mut self.masked {
+            *masked = masked.filter(|log| *log != log_page);
+        }
     }
 
     /// Takes the request `cid` back; false if it does not wait here.
@@ -79,7 +81,7 @@ impl AsyncEvents {
         let Self { requests, pending, masked } = self;
         requests.clear();
         pending.clear();
-        *masked = 0;
+        *masked = [None; 8];
     }
 }
 
@@ -108,8 +110,8 @@ impl Field for AsyncEvents {
     }
 }
 
-fn type_bit(event: &Event) -> u8 {
-    1 << (event.kind.code() & 0x7)
+fn type_of(event: &Event) -> usize {
+    usize::from(event.kind.code() & 0x7)
 }
 
 #[cfg(test)]
@@ -153,6 +155,29 @@ mod tests {
             events.raise(Event::INVALID_DOORBELL_VALUE);
         }
         assert_eq!(events.pending.len(), 1);
+    }
+
+    #[test]
+    fn a_back_end_that_thinks_of_ever_more_events_takes_no_more_memory() {
+        let mut events = AsyncEvents::default();
+        for info in 0..=u8::MAX {
+            events.raise(Event { info, ..Event::INVALID_DOORBELL_VALUE });
+        }
+        assert_eq!(events.pending.len(), EVENTS);
+    }
+
+    #[test]
+    fn an_event_of_any_type_is_unmasked_by_the_log_that_it_names_and_no_other() {
+        let ana = Event { info: 3, log_page: 0x0c, ..Event::NAMESPACE_ATTRIBUTE_CHANGED };
+        let mut events = AsyncEvents::default();
+        assert!(events.request(1) && events.request(2));
+        events.raise(ana);
+        assert_eq!(events.take(), Some((1, ana)));
+        events.raise(Event::NAMESPACE_ATTRIBUTE_CHANGED);
+        events.log_was_read(0x04);
+        assert!(!events.is_due(), "another log");
+        events.log_was_read(0x0c);
+        assert!(events.is_due());
     }
 
     #[test]

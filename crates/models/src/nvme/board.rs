@@ -29,10 +29,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(registers: Registers) -> Self {
         let (line, shown) = (AtomicBool::new(false), AtomicBool::new(false));
         let trap = AtomicU8::new(Trap::None as u8);
-        Self { registers: Registers::default(), doorbells: DoorbellPage::new(), line, shown, trap }
+        Self { registers, doorbells: DoorbellPage::new(), line, shown, trap }
     }
 
     /// What the next access runs into.

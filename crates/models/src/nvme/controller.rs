@@ -20,7 +20,6 @@ use super::doorbell::{DOORBELL_BYTES, DOORBELLS, doorbell_at};
 use super::engine::Halt;
 use super::faults::{self, FAULTS};
 use super::outbox::{Note, Outbox};
-use super::registers::Registers;
 use super::shared::{Order, Shared};
 use super::worker::Worker;
 use crate::ranks;
@@ -133,6 +132,11 @@ impl Controller {
 }
 
 impl Device for Controller {
+    /// An image is locked, and what its last server had under way holds that lock.
+    fn has_its_data_to_itself(&self) -> bool {
+        self.shared.elsewhere.is_none()
+    }
+
     fn missed_write(&self, _bar: BarIndex, offset: u64, data: &[u8]) {
         self.note_doorbell(Some((offset, data)));
     }
@@ -181,12 +185,16 @@ impl Device for Controller {
         self.shared.board.set_trap(Trap::None);
         self.shared.with_engine(quiesced, &mut out, |engine, out| engine.power_on_reset(out));
         self.shared.board.doorbells.release();
+        if out.wake {
+            // It finds the gate closed, and tells the back end all the same.
+            self.shared.waker.notify();
+        }
     }
 
     fn never_all_ones(&self, _bar: BarIndex, offset: u64, length: usize) -> bool {
         // Only registers of the first page can be; and the table, which always is.
         match offset {
-            ..DOORBELLS => Registers::never_all_ones(offset, length),
+            ..DOORBELLS => self.shared.board.registers.never_all_ones(offset, length),
             TABLE..PENDING_BITS => false,
             _ => true,
         }

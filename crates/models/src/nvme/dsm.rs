@@ -75,7 +75,8 @@ impl Io {
     /// Takes the next step of a command over ranges.
     pub(super) fn step(&mut self, index: u16, out: &mut Outbox) {
         let (operation, most) = match &self.storage {
-            Storage::Memory(_) => (None, RANGE_STEP_BYTES),
+            // A command that is elsewhere has no steps.
+            Storage::Memory(_) | Storage::Elsewhere(_) => (None, RANGE_STEP_BYTES),
             Storage::File(_) => {
                 let (operation, most) = self.zero_method.operation();
                 (Some(operation), most)

@@ -14,6 +14,7 @@ use nvme_spec::{NSID_ALL, NvmOpcode, Status};
 
 use super::backing::{FileBacking, MemoryBacking};
 use super::data::{hold, transfer_error, walk_data};
+use super::elsewhere::Away;
 use super::engine::{Cx, Outcome};
 use super::health::Health;
 use super::outbox::Outbox;
@@ -30,6 +31,8 @@ pub(super) const NSID: u32 = 1;
 pub(super) enum Storage {
     Memory(MemoryBacking),
     File(Arc<FileBacking>),
+    /// Not here: commands are executed elsewhere.
+    Elsewhere(Box<Away>),
 }
 
 /// The namespace and the commands on it.
@@ -72,6 +75,8 @@ impl Io {
         let size = match &storage {
             Storage::Memory(memory) => memory.size(),
             Storage::File(file) => file.size(),
+            // Namespaces are the back end's affair.
+            Storage::Elsewhere(_) => 0,
         };
         Self {
             storage,
@@ -93,7 +98,11 @@ impl Io {
 
     /// Whether there is a volatile write cache.
     pub(super) fn has_cache(&self) -> bool {
-        matches!(self.storage, Storage::File(_))
+        match &self.storage {
+            Storage::Memory(_) => false,
+            Storage::File(_) => true,
+            Storage::Elsewhere(away) => away.offered().has_cache(),
+        }
     }
 
     /// The write cache was turned on or off.
@@ -106,25 +115,21 @@ impl Io {
         self.has_cache() && self.dirty
     }
 
-    /// Whether no more command can be taken on.
-    #[inline]
-    pub(super) fn is_full(&self) -> bool {
-        self.slots.is_full()
-    }
-
     pub(super) fn describe(&self) -> String {
         let kind = match &self.storage {
             Storage::Memory(_) => "memory",
             Storage::File(file) if file.direct().is_some() => "file, direct I/O",
             Storage::File(_) => "file, page cache",
+            Storage::Elsewhere(_) => return String::from("elsewhere"),
         };
         format!("{kind}, {} blocks of {} bytes", self.blocks, 1u64 << self.block_shift)
     }
 
     /// Back to how it is before the controller is enabled. What was written, and what was counted, stays.
-    pub(super) fn reset(&mut self) {
+    /// Says whether whoever executes commands elsewhere has to be told.
+    pub(super) fn reset(&mut self) -> bool {
         let Self {
-            storage: _,
+            storage,
             block_shift: _,
             blocks: _,
             walk: _,
@@ -136,6 +141,7 @@ impl Io {
         } = self;
         *write_through = false;
         slots.reset();
+        if let Storage::Elsewhere(away) = storage { away.reset() } else { false }
     }
 
     /// Takes up what was saved. The blocks are where they were.
@@ -325,6 +331,10 @@ impl Io {
 
     /// Starts the flush of a shutdown; false if it cannot be started now.
     pub(super) fn flush_for_shutdown(&mut self, out: &mut Outbox) -> bool {
+        if let Storage::Elsewhere(away) = &mut self.storage {
+            // It may be abandoned: what was written is safe when it has come back.
+            return away.flush();
+        }
         let Some(slot) = self.slots.take(Origin::Shutdown, Work::Flush, 0) else { return false };
         self.dirty = false;
         self.start_sync(slot, out);

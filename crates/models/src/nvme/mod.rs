@@ -6,10 +6,12 @@
 //! * `engine`: all state and every command, without threads or system calls;
 //! * `worker`: one thread per enabled controller, which drives the engine and the `ring` of a file backing;
 //! * `faults`: what somebody may ask it to fail at; its state can be saved and restored over a reset ([`pci_core::Preserve`]);
-//! * [`backing`]: where the blocks are.
+//! * [`backing`]: where the blocks are;
+//! * [`elsewhere`]: instead of a backing, somebody else who executes the commands.
 //!
 //! What this model does **not** do: metadata and protection information, SGLs, fused commands, Compare, Verify and
-//! Copy, more than one namespace, firmware update, power states. Each is refused with its own status.
+//! Copy, more than one namespace, firmware update, power states. Each is refused with its own status, unless commands are
+//! executed [elsewhere]: then they are what that one makes of them.
 //!
 //! Concurrency: doorbells and register reads are lock-free (`board`); everything else is in the engine, behind one
 //! mutex that is held for a bounded time and never while waiting (see `engine`). Guest memory is reached under a
@@ -25,6 +27,7 @@ mod controller;
 mod data;
 mod doorbell;
 mod dsm;
+pub mod elsewhere;
 mod engine;
 mod faults;
 pub mod fuzz;
@@ -34,6 +37,7 @@ mod io;
 mod limits;
 mod log;
 mod outbox;
+mod outstanding;
 mod pci;
 mod prp;
 mod queue;
@@ -59,9 +63,12 @@ pub use config::{BlockSize, Config, ConfigError, DoorbellStyle, InterruptStyle, 
 pub use controller::Controller;
 
 use admin::{Admin, Identity};
+use backing::FileBacking;
 use board::Board;
+use elsewhere::{Away, Elsewhere, FactsError, identity::Offered};
 use engine::Engine;
 use io::{Io, Storage};
+use registers::Registers;
 use shared::Shared;
 use wake::Waker;
 
@@ -79,6 +86,9 @@ pub enum BuildError {
         /// Length of a block in bytes.
         block: u32,
     },
+    /// The back end cannot be stood in front of.
+    #[error(transparent)]
+    BackEnd(#[from] FactsError),
     /// The configuration space does not fit together.
     #[error("the configuration space cannot be laid out: {0}")]
     Layout(#[from] pci_core::LayoutError),
@@ -114,12 +124,41 @@ pub fn build_with(
     placed: impl FnOnce(Function) -> Function,
 ) -> Result<Arc<Assignment>, BuildError> {
     let reporter = Reporter::new(Arc::clone(&events));
-    let name = gate.name().to_owned();
-    let Parts { shared, gate, space } = assemble(gate, config, backing, events)?;
-    let port = Arc::clone(&shared.port);
+    let parts = assemble(gate, config, backing, events)?;
+    Ok(assign(parts, config, reporter, placed))
+}
+
+/// As [`build_with`], but the commands are executed by `elsewhere`, and so are identity and namespaces those of its back end:
+/// serial and model number and block size of the configuration mean nothing.
+///
+/// The controller is served until the result is dropped, which waits for nobody elsewhere: what is in flight there is
+/// [abandoned](Elsewhere::abandon).
+///
+/// # Errors
+/// [`BuildError`].
+pub fn build_elsewhere(
+    gate: Gate,
+    config: &Config,
+    elsewhere: Arc<dyn Elsewhere>,
+    events: Arc<dyn EventSink>,
+    placed: impl FnOnce(Function) -> Function,
+) -> Result<Arc<Assignment>, BuildError> {
+    let reporter = Reporter::new(Arc::clone(&events));
+    let parts = assemble_elsewhere(gate, config, elsewhere, events)?;
+    Ok(assign(parts, config, reporter, placed))
+}
+
+fn assign(
+    parts: Parts,
+    config: &Config,
+    reporter: Arc<Reporter>,
+    placed: impl FnOnce(Function) -> Function,
+) -> Arc<Assignment> {
+    let Parts { shared, gate, space } = parts;
+    let (name, port) = (gate.name().to_owned(), Arc::clone(&shared.port));
     let device = Arc::new(Controller::new(shared, config.interrupts));
     let function = Arc::new(placed(Function::new(name, gate, space, device).observed_by(reporter)));
-    Ok(Assignment::new(function, port, Limits::default()))
+    Assignment::new(function, port, Limits::default())
 }
 
 /// A controller before it has become a function.
@@ -150,18 +189,57 @@ fn assemble(
             (Storage::File(Arc::clone(&file)), Some(file))
         }
     };
-    let style = config.interrupts;
-    let space = Arc::new(pci::config_space(style, config.multi_function)?);
-    let port = Port::new(&gate, Arc::clone(&space), events);
-    let board = Arc::new(Board::new());
     let identity = Identity::new(config.serial_for(&name), config.model.clone());
-    // A guest that maps the doorbells needs no shadow of them; with INTx the level follows the heads that are written.
-    let shadow = config.doorbells == DoorbellStyle::Trapped && style != InterruptStyle::Intx;
-    let admin = Admin::new(identity, shadow, pci::vectors(style));
+    let admin =
+        Admin::new(identity, offers_shadow(config), pci::vectors(config.interrupts), limits::IO_QUEUES);
     let io = Io::new(storage, config.block_size.shift());
+    put_together(gate, config, Registers::default(), admin, io, file, None, events)
+}
+
+fn assemble_elsewhere(
+    gate: Gate,
+    config: &Config,
+    elsewhere: Arc<dyn Elsewhere>,
+    events: Arc<dyn EventSink>,
+) -> Result<Parts, BuildError> {
+    config.check()?;
+    let shadow = offers_shadow(config);
+    let offered = Offered::new(elsewhere.facts(), shadow, limits::IO_QUEUES)?;
+    let (serial, model) = offered.names();
+    let registers = Registers::of_elsewhere(offered.version);
+    let identity = Identity::new(serial, model);
+    let admin = Admin::new(identity, shadow, pci::vectors(config.interrupts), offered.io_queues);
+    let away = Box::new(Away::new(Arc::clone(&elsewhere), offered));
+    let io = Io::new(Storage::Elsewhere(away), config.block_size.shift());
+    put_together(gate, config, registers, admin, io, None, Some(elsewhere), events)
+}
+
+/// Whether Doorbell Buffer Config is offered. A guest that maps the doorbells needs no shadow of them; with INTx the level
+/// follows the heads that are written.
+fn offers_shadow(config: &Config) -> bool {
+    config.doorbells == DoorbellStyle::Trapped && config.interrupts != InterruptStyle::Intx
+}
+
+#[expect(clippy::too_many_arguments, reason = "two callers, each argument a part")]
+fn put_together(
+    gate: Gate,
+    config: &Config,
+    registers: Registers,
+    admin: Admin,
+    io: Io,
+    file: Option<Arc<FileBacking>>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+    events: Arc<dyn EventSink>,
+) -> Result<Parts, BuildError> {
+    let name = gate.name().to_owned();
+    let style = config.interrupts;
+    // Somebody elsewhere takes his time to end what a reset ends.
+    let space = Arc::new(pci::config_space(style, config.multi_function, elsewhere.is_none())?);
+    let port = Port::new(&gate, Arc::clone(&space), events);
+    let board = Arc::new(Board::new(registers));
     let engine = Engine::new(Arc::clone(&board), style, admin, io);
     let waker = Arc::new(Waker::new()?);
-    let shared =
-        Shared::new(name, Arc::clone(&port), board, engine, waker, config.doorbells, config.polling(), file);
+    let (doorbells, polling) = (config.doorbells, config.polling());
+    let shared = Shared::new(name, port, board, engine, waker, doorbells, polling, file, elsewhere);
     Ok(Parts { shared: Arc::new(shared), gate, space })
 }

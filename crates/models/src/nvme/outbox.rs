@@ -1,6 +1,7 @@
 //! What the engine decides under its lock and its caller carries out after it: I/O to start, interrupts to raise,
 //! lines to log. Nothing here waits, calls out or allocates in the steady state.
 
+use super::elsewhere::Reaped;
 use super::ring::Finished;
 use super::transfer::Transfer;
 use gate::LongPass;
@@ -41,6 +42,8 @@ pub(super) struct Outbox {
     pub(super) starts: Vec<(u16, Box<Transfer>)>,
     /// What the ring has done, on its way into the engine.
     pub(super) finished: Vec<Finished>,
+    /// What has come back from elsewhere, on its way into the engine.
+    pub(super) reaped: Vec<Reaped>,
     /// Passes of transfers whose results the engine has taken in: to be dropped without its lock.
     pub(super) passes: Vec<LongPass>,
     /// Interrupt vectors to signal, a bit each.

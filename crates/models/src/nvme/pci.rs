@@ -31,17 +31,23 @@ pub(super) const fn vectors(style: InterruptStyle) -> u16 {
     }
 }
 
-/// The configuration space of a controller with this kind of interrupt.
+/// The configuration space of a controller with this kind of interrupt. `immediate`: a reset and the way back to D0 are over
+/// when the write that asks for them is; else a host waits for as long as for any function.
 ///
 /// # Errors
 /// The layout does not fit together: a mistake in this file.
-pub(super) fn config_space(style: InterruptStyle, multi_function: bool) -> Result<ConfigSpace, LayoutError> {
+pub(super) fn config_space(
+    style: InterruptStyle,
+    multi_function: bool,
+    immediate: bool,
+) -> Result<ConfigSpace, LayoutError> {
     let bar0 = BarIndex::new(0).ok_or(LayoutError::NoRoom("BAR 0"))?;
     let mut builder = ConfigSpace::builder(Identity::new(VENDOR, DEVICE, ClassCode::NVME))
         .bar(bar0, BarKind::Memory64, BAR0_BYTES)
-        // A reset and the way back to D0 are over when the write that asks for them is.
-        .immediate_readiness()
-        .capability(Pm { immediate_readiness: true, ..Pm::default() });
+        .capability(Pm { immediate_readiness: immediate, ..Pm::default() });
+    if immediate {
+        builder = builder.immediate_readiness();
+    }
     if multi_function {
         builder = builder.multi_function();
     }
@@ -64,7 +70,7 @@ mod tests {
     #[test]
     fn every_style_has_a_configuration_space_with_its_interrupts_only() {
         for style in [InterruptStyle::Intx, InterruptStyle::Msi, InterruptStyle::Msix] {
-            let config = config_space(style, false).unwrap();
+            let config = config_space(style, false, true).unwrap();
             let layout = config.interrupt_layout();
             assert_eq!(layout.intx != InterruptPin::None, style == InterruptStyle::Intx);
             assert_eq!(layout.msi_vectors, if style == InterruptStyle::Msi { 32 } else { 0 });

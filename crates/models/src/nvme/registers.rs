@@ -33,9 +33,15 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities(0)
 /// The bits of CSTS that are used here: RDY, CFS, SHST.
 pub(super) const CSTS_USED: u32 = 0xf;
 
-/// The registers that change.
-#[derive(Debug, Default)]
+/// CAP.TO of a controller whose commands are executed elsewhere: as long as can be said, 127.5 s. A reset and enabling wait
+/// for whoever executes them, who may have to come back first.
+const LONG_READY_TIMEOUT: u8 = u8::MAX;
+
+/// The registers.
+#[derive(Debug)]
 pub(super) struct Registers {
+    capabilities: Capabilities,
+    version: u32,
     cc: AtomicU32,
     csts: AtomicU32,
     aqa: AtomicU32,
@@ -66,7 +72,24 @@ impl Values {
     }
 }
 
+impl Default for Registers {
+    fn default() -> Self {
+        Self::new(CAPABILITIES, VERSION_1_4)
+    }
+}
+
 impl Registers {
+    fn new(capabilities: Capabilities, version: u32) -> Self {
+        let (cc, csts, aqa, interrupt_mask) = Default::default();
+        let (asq, acq) = Default::default();
+        Self { capabilities, version, cc, csts, aqa, asq, acq, interrupt_mask }
+    }
+
+    /// Those of a controller that says it is of this version, and whose commands are executed elsewhere.
+    pub(super) fn of_elsewhere(version: u32) -> Self {
+        Self::new(CAPABILITIES.with_to(LONG_READY_TIMEOUT), version)
+    }
+
     /// What they hold.
     pub(super) fn values(&self) -> Values {
         Values {
@@ -91,14 +114,14 @@ impl Registers {
     }
 
     /// The bits that the byte at `offset` of the register page can ever have.
-    const fn possible(offset: u64) -> u8 {
+    const fn possible(&self, offset: u64) -> u8 {
         #[expect(clippy::cast_possible_truncation, reason = "one byte of a word is wanted")]
         const fn byte(word: u64, offset: u64) -> u8 {
             (word >> (offset % 8 * 8)) as u8
         }
         match offset {
-            CAP..0x08 => byte(CAPABILITIES.0, offset),
-            0x08..0x0c => byte(VERSION_1_4 as u64, offset),
+            CAP..0x08 => byte(self.capabilities.0, offset),
+            0x08..0x0c => byte(self.version as u64, offset),
             0x0c..0x14 => 0xff,
             0x14..0x18 => byte((CC_RW as u64) << 32, offset),
             0x1c..0x20 => byte((CSTS_USED as u64) << 32, offset),
@@ -109,8 +132,8 @@ impl Registers {
     }
 
     /// Whether `length` bytes from `offset` of the register page can never be all-ones.
-    pub(super) fn never_all_ones(offset: u64, length: usize) -> bool {
-        (offset..).take(length).any(|at| Self::possible(at) != 0xff)
+    pub(super) fn never_all_ones(&self, offset: u64, length: usize) -> bool {
+        (offset..).take(length).any(|at| self.possible(at) != 0xff)
     }
 
     /// Fills `data` with what stands from `offset` on, which lies in the first page of BAR 0.
@@ -134,8 +157,8 @@ impl Registers {
             if high { (value >> 32) as u32 } else { value as u32 }
         }
         match offset {
-            CAP | 0x04 => half(CAPABILITIES.0, offset != CAP),
-            VS => VERSION_1_4,
+            CAP | 0x04 => half(self.capabilities.0, offset != CAP),
+            VS => self.version,
             // Both read as the mask in force.
             INTMS | INTMC => self.interrupt_mask(),
             CC => self.cc().0,
@@ -197,7 +220,7 @@ impl Registers {
 
     /// Everything back to its value after power-on.
     pub(super) fn reset(&self) {
-        let Self { cc, csts, aqa, asq, acq, interrupt_mask } = self;
+        let Self { capabilities: _, version: _, cc, csts, aqa, asq, acq, interrupt_mask } = self;
         for register in [cc, csts, aqa, interrupt_mask] {
             register.store(0, Ordering::Release);
         }
@@ -253,7 +276,7 @@ mod tests {
             (ACQ + 2, 2, false),
             (0x800, 4, true),
         ] {
-            assert_eq!(Registers::never_all_ones(offset, length), never, "{offset:#x}+{length}");
+            assert_eq!(Registers::default().never_all_ones(offset, length), never, "{offset:#x}+{length}");
         }
         // Whatever a host writes, what is said never to be all-ones is not.
         let registers = Registers::default();
@@ -267,7 +290,7 @@ mod tests {
         });
         for at in 0..0x40 {
             let [value] = read(&registers, at);
-            assert_eq!(value, Registers::possible(at), "{at:#x}");
+            assert_eq!(value, registers.possible(at), "{at:#x}");
         }
     }
 

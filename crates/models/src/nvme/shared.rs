@@ -12,6 +12,7 @@ use pci_core::ErrorSign;
 use super::backing::FileBacking;
 use super::board::Board;
 use super::config::{DoorbellStyle, Polling};
+use super::elsewhere::Elsewhere;
 use super::engine::{Cx, Engine, Halt};
 use super::log::Log;
 use super::outbox::Outbox;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) doorbells: DoorbellStyle,
     pub(super) polling: Polling,
     pub(super) file: Option<Arc<FileBacking>>,
+    /// Who executes the commands, if that is not done here.
+    pub(super) elsewhere: Option<Arc<dyn Elsewhere>>,
     log: Log,
 }
 
@@ -59,6 +62,7 @@ impl Shared {
         doorbells: DoorbellStyle,
         polling: Polling,
         file: Option<Arc<FileBacking>>,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
     ) -> Self {
         Self {
             name,
@@ -70,6 +74,7 @@ impl Shared {
             doorbells,
             polling,
             file,
+            elsewhere,
             log: Log::new(),
         }
     }
@@ -106,6 +111,11 @@ impl Shared {
     pub(super) fn take_in(&self, token: &mut ThreadToken, out: &mut Outbox) {
         Whole::call(&mut self.engine.lock(token), |engine| engine.take_in(out));
         out.passes.clear();
+    }
+
+    /// The controller is gone: nothing of it is to go on elsewhere.
+    pub(super) fn abandon(&self, token: &mut ThreadToken) {
+        Whole::call(&mut self.engine.lock(token), Engine::abandon);
     }
 
     /// Tells the worker what to do, once it looks.
@@ -193,7 +203,13 @@ impl Shared {
 
     /// Facts for an operator.
     pub(super) fn describe(&self) -> Vec<(String, String)> {
-        self.engine.look(Engine::describe)
+        let mut facts = self.engine.look(Engine::describe);
+        if let Some(elsewhere) = &self.elsewhere {
+            // It may take a leaf to say so: not under the lock.
+            let state = if elsewhere.is_up() { "up" } else { "away" };
+            facts.push((String::from("back end"), state.to_owned()));
+        }
+        facts
     }
 
     fn cx<'a>(&'a self, pass: &'a Pass<'a>, out: &'a mut Outbox) -> Cx<'a> {

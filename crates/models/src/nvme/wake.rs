@@ -39,29 +39,34 @@ impl Waker {
     }
 
     /// Parks until [`Waker::notify`], until `other` is readable, or for as long as `look` says. It is asked after the
-    /// flag is up, so that it cannot miss what it is not woken for; `None`: there is something to do.
+    /// flag is up, so that it cannot miss what it is not woken for; `None`: there is something to do. Says whether `other`
+    /// is readable.
     pub(super) fn park(
         &self,
         token: &mut ThreadToken,
         other: Option<BorrowedFd<'_>>,
         look: impl FnOnce(&mut ThreadToken) -> Option<Duration>,
-    ) {
+    ) -> bool {
         self.parked.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        let mut others = false;
         if let Some(longest) = look(token) {
             token.assert_holds_nothing();
             let timeout = Timespec::try_from(longest).ok();
             let event = PollFd::new(&self.event, PollFlags::IN);
-            let woken = |fds: &[PollFd<'_>]| fds.first().is_some_and(|fd| !fd.revents().is_empty());
+            let woken =
+                |fds: &[PollFd<'_>], nth: usize| fds.get(nth).is_some_and(|fd| !fd.revents().is_empty());
             // An interruption or an error is a wake-up without a reason; the worker looks and comes back.
             let notified = match other {
                 Some(other) => {
                     let mut fds = [event, PollFd::from_borrowed_fd(other, PollFlags::IN)];
-                    poll(&mut fds, timeout.as_ref()).is_ok() && woken(&fds)
+                    let any = poll(&mut fds, timeout.as_ref()).is_ok();
+                    others = any && woken(&fds, 1);
+                    any && woken(&fds, 0)
                 }
                 None => {
                     let mut fds = [event];
-                    poll(&mut fds, timeout.as_ref()).is_ok() && woken(&fds)
+                    poll(&mut fds, timeout.as_ref()).is_ok() && woken(&fds, 0)
                 }
             };
             if notified {
@@ -70,6 +75,7 @@ impl Waker {
             }
         }
         self.parked.store(false, Ordering::Relaxed);
+        others
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread that does a controller's work: started when the controller is first enabled, ended with it.
 //!
-//! One round: collect what the ring has finished, enter the gate, give the engine a turn, start what it decided,
+//! One round: collect what the ring, or who executes commands elsewhere, has finished, enter the gate, give the engine a turn, start what it decided,
 //! leave. A closed gate is never waited for inside: the worker takes in what is done (which lets memory and long
 //! passes go) and parks until the gate has changed. Nor does it spin on one.
 
@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::config::DoorbellStyle;
+use super::elsewhere::Elsewhere;
 use super::engine::Halt;
 use super::limits::WORKER_END_MS;
 use super::outbox::Outbox;
@@ -151,6 +152,10 @@ impl Loop<'_> {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.out.finished);
         }
+        let elsewhere = self.shared.elsewhere.as_deref();
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.reap(&mut self.out.reaped);
+        }
         let round = if let Ok(pass) = self.shared.port.handle().try_enter(token, AccessKind::Dma) {
             let worked = self.shared.turn(&pass, &mut self.out);
             for (slot, mut transfer) in self.out.starts.drain(..) {
@@ -166,6 +171,9 @@ impl Loop<'_> {
         };
         if let Some(ring) = &mut self.ring {
             ring.submit();
+        }
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.ring(token);
         }
         // The pass has been left: the sink is somebody else's code.
         if self.shared.log(&mut self.out) {
@@ -196,13 +204,18 @@ impl Loop<'_> {
             longest = RETRY;
         }
         let out = &mut self.out;
-        shared.waker.park(token, ring.map(Ring::fd), |token| {
+        let elsewhere = shared.elsewhere.as_deref();
+        let other = ring.map(Ring::fd).or_else(|| elsewhere.map(Elsewhere::fd));
+        let readable = shared.waker.park(token, other, |token| {
             if shared.has_work(token, out, refused) {
                 return None;
             }
             // A hold that ends while the gate is closed is looked at when it has reopened.
             Some(if refused { longest } else { shared.shorten_park(token, longest) })
         });
+        if let Some(elsewhere) = elsewhere.filter(|_| readable) {
+            elsewhere.clear();
+        }
     }
 
     /// Waits, within bounds, for what is in flight, and brings what was written to the disk.
@@ -217,6 +230,11 @@ impl Loop<'_> {
                     self.shared.waker.park(token, Some(ring.fd()), |_| Some(RETRY));
                 }
             }
+        }
+        if let Some(elsewhere) = &self.shared.elsewhere {
+            // Who takes the guest's memory back waits for the back end, if he must.
+            self.shared.abandon(token);
+            elsewhere.ring(token);
         }
         if let Some(file) = &self.shared.file
             && let Err(error) = file.sync()

@@ -85,8 +85,12 @@ fn doorbell_file(attached: &mut Attached, token: &mut ThreadToken) -> Option<Fil
 impl Guest {
     /// Builds a controller, attaches, maps memory and turns bus mastering on. The controller is not enabled yet.
     pub(crate) fn new(config: &Config, backing: Backing) -> Self {
+        Self::of(models::nvme::build("nvme0", config, backing, Arc::new(())).unwrap(), config)
+    }
+
+    /// The same with a controller that is there already.
+    pub(crate) fn of(assignment: Arc<Assignment>, config: &Config) -> Self {
         let mut token = ThreadToken::at_thread_entry();
-        let assignment = models::nvme::build("nvme0", config, backing, Arc::new(())).unwrap();
         let mut attached = assignment.attach(&mut token).unwrap();
         let memory = memfd(BYTES);
         let doorbells = doorbell_file(&mut attached, &mut token);

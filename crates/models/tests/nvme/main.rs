@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test's lengths are its own")]
 
 mod admin;
+mod elsewhere;
 mod guest;
 mod interrupts;
 mod io;

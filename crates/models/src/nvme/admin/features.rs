@@ -15,12 +15,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::super::engine::{Cx, Engine, Outcome};
 use super::super::health::TEMPERATURE_K;
-use super::super::limits::IO_QUEUES;
 use super::identify::WARNING_TEMPERATURE_K;
 use crate::saved::{Field, Reader, Writer, fields};
 
-/// The I/O queues of each kind, as the feature states them (less one).
-const QUEUES: u16 = IO_QUEUES - 1;
 /// Threshold selector of the composite sensor, and of all sensors.
 const COMPOSITE: u8 = 0;
 const ALL_SENSORS: u8 = 15;
@@ -97,7 +94,7 @@ impl Features {
     }
 
     /// The value of a feature; `None` if it is not offered with this dword 11.
-    fn get(&self, id: FeatureId, dword11: u32, vectors: u16, cache: bool) -> Option<u32> {
+    fn get(&self, id: FeatureId, dword11: u32, vectors: u16, io_queues: u16, cache: bool) -> Option<u32> {
         Some(match id {
             FeatureId::Arbitration => self.arbitration,
             FeatureId::PowerManagement => 0,
@@ -113,9 +110,7 @@ impl Features {
             FeatureId::VolatileWriteCache if cache => {
                 VolatileWriteCache::default().with_wce(!self.cache_off).0
             }
-            FeatureId::NumberOfQueues => {
-                NumberOfQueues::default().with_submission(QUEUES).with_completion(QUEUES).0
-            }
+            FeatureId::NumberOfQueues => queue_count(io_queues),
             FeatureId::InterruptCoalescing => self.coalescing,
             FeatureId::InterruptVectorConfiguration => {
                 let iv = InterruptVectorConfiguration(dword11).iv();
@@ -142,11 +137,12 @@ impl Engine {
         let asked = GetCdw10(entry.cdw10.get());
         let id = FeatureId::try_from(asked.fid()).map_err(|_| Status::INVALID_FIELD)?;
         let select = asked.select().ok_or(Status::INVALID_FIELD)?;
-        let (dword11, vectors, cache) = (entry.cdw11.get(), self.admin.vectors, self.io.has_cache());
+        let (dword11, cache) = (entry.cdw11.get(), self.io.has_cache());
+        let (vectors, io_queues) = (self.admin.vectors, self.admin.io_queues);
         let default = Features::default();
         // Nothing is saved, so what was saved is the default.
         let values = if select == Select::Current { &self.admin.features } else { &default };
-        let value = values.get(id, dword11, vectors, cache).ok_or(Status::INVALID_FIELD)?;
+        let value = values.get(id, dword11, vectors, io_queues, cache).ok_or(Status::INVALID_FIELD)?;
         if select == Select::Supported {
             return Ok(Outcome::Done(SupportedCapabilities::default().with_changeable(true).0));
         }
@@ -237,6 +233,12 @@ impl Engine {
         if self.queues.any_io() {
             return Err(Status::COMMAND_SEQUENCE_ERROR);
         }
-        Ok(Outcome::Done(NumberOfQueues::default().with_submission(QUEUES).with_completion(QUEUES).0))
+        Ok(Outcome::Done(queue_count(self.admin.io_queues)))
     }
+}
+
+/// The I/O queues of each kind as the feature states them, less one.
+fn queue_count(io_queues: u16) -> u32 {
+    let count = io_queues.saturating_sub(1);
+    NumberOfQueues::default().with_submission(count).with_completion(count).0
 }

@@ -83,6 +83,9 @@ impl Engine {
     }
 
     fn controller(&self) -> Controller {
+        if let Some(away) = self.io.away() {
+            return *away.offered().page;
+        }
         let (blocks, shift) = self.io.geometry();
         let identity = &self.admin.identity;
         let mut oacs = OptionalAdmin::empty();

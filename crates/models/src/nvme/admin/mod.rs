@@ -4,6 +4,7 @@
 //! [engine](super::engine), which owns all state.
 
 mod features;
+mod forward;
 mod identify;
 mod logs;
 mod queues;
@@ -32,10 +33,12 @@ pub(super) struct Admin {
     pub(super) shadow_offered: bool,
     /// Interrupt vectors.
     pub(super) vectors: u16,
+    /// I/O queues of each kind that the host may have.
+    pub(super) io_queues: u16,
 }
 
 impl Admin {
-    pub(super) fn new(identity: Identity, shadow_offered: bool, vectors: u16) -> Self {
+    pub(super) fn new(identity: Identity, shadow_offered: bool, vectors: u16, io_queues: u16) -> Self {
         Self {
             identity,
             features: Features::default(),
@@ -43,6 +46,7 @@ impl Admin {
             errors: ErrorLog::default(),
             shadow_offered,
             vectors,
+            io_queues,
         }
     }
 
@@ -59,7 +63,8 @@ impl Admin {
         saved_events: AsyncEvents,
         saved_errors: ErrorLog,
     ) {
-        let Self { identity: _, features, events, errors, shadow_offered: _, vectors: _ } = self;
+        let Self { identity: _, features, events, errors, shadow_offered: _, vectors: _, io_queues: _ } =
+            self;
         *features = saved_features;
         *events = saved_events;
         *errors = saved_errors;
@@ -67,7 +72,8 @@ impl Admin {
 
     /// Back to how it is before the controller is enabled; the error log is kept.
     pub(super) fn reset(&mut self) {
-        let Self { identity: _, features, events, errors: _, shadow_offered: _, vectors: _ } = self;
+        let Self { identity: _, features, events, errors: _, shadow_offered: _, vectors: _, io_queues: _ } =
+            self;
         *features = Features::default();
         events.reset();
     }
@@ -110,6 +116,12 @@ impl Engine {
             if self.claim_room() {
                 self.answer(cx, ADMIN_QUEUE, cid, Err(Status::ABORT_REQUESTED));
             }
+            return Ok(Outcome::Done(0));
+        }
+        if self.queues.submission(sqid).is_some()
+            && let Some(away) = self.io.away_mut()
+            && away.cancel(sqid, Some(cid), Status::ABORT_REQUESTED)
+        {
             return Ok(Outcome::Done(0));
         }
         let Some(queue) = self.queues.submission(sqid) else { return Err(Status::INVALID_FIELD) };

@@ -7,7 +7,7 @@ use nvme_spec::queue::{ADMIN_QUEUE, CreateCdw10, CreateCompletionCdw11, CreateSu
 use nvme_spec::{Doorbell, Status};
 
 use super::super::engine::{Cx, Engine, Outcome};
-use super::super::limits::{IO_QUEUES, PAGE, QUEUE_ENTRIES};
+use super::super::limits::{PAGE, QUEUE_ENTRIES};
 use super::super::queue::{CompletionQueue, SubmissionQueue, SubmissionState};
 
 impl Engine {
@@ -18,7 +18,7 @@ impl Engine {
     ) -> Result<Outcome, Status> {
         let (cdw10, cdw11) = (CreateCdw10(entry.cdw10.get()), CreateCompletionCdw11(entry.cdw11.get()));
         let qid = cdw10.qid();
-        if !is_io_queue(qid) || self.queues.completion(qid).is_some() {
+        if !self.is_io_queue(qid) || self.queues.completion(qid).is_some() {
             return Err(Status::INVALID_QUEUE_IDENTIFIER);
         }
         check_ring(cdw10.entries(), cdw11.pc(), entry.prp1.get())?;
@@ -42,10 +42,10 @@ impl Engine {
         let (cdw10, cdw11) = (CreateCdw10(entry.cdw10.get()), CreateSubmissionCdw11(entry.cdw11.get()));
         let qid = cdw10.qid();
         let cq = cdw11.cqid();
-        if !is_io_queue(qid) || self.queues.submission(qid).is_some() {
+        if !self.is_io_queue(qid) || self.queues.submission(qid).is_some() {
             return Err(Status::INVALID_QUEUE_IDENTIFIER);
         }
-        if !is_io_queue(cq) {
+        if !self.is_io_queue(cq) {
             return Err(Status::INVALID_QUEUE_IDENTIFIER);
         }
         if self.queues.completion(cq).is_none() {
@@ -70,6 +70,9 @@ impl Engine {
         }
         queue.state = SubmissionState::Deleting { cid: entry.cid.get() };
         self.deleting += 1;
+        if let Some(away) = self.io.away_mut() {
+            away.cancel(qid, None, Status::ABORTED_SQ_DELETION);
+        }
         Ok(Outcome::Later)
     }
 
@@ -83,6 +86,10 @@ impl Engine {
         self.queues.remove_completion(qid);
         self.board.doorbells.set_exists(Doorbell::CompletionHead(qid), false);
         Ok(Outcome::Done(0))
+    }
+
+    fn is_io_queue(&self, qid: u16) -> bool {
+        (1..=self.admin.io_queues).contains(&qid)
     }
 
     /// A queue that was being deleted has nothing in flight any more.
@@ -101,10 +108,6 @@ impl Engine {
             let _ = shadow.announce(cx, doorbell, 0);
         }
     }
-}
-
-fn is_io_queue(qid: u16) -> bool {
-    (1..=IO_QUEUES).contains(&qid)
 }
 
 fn check_ring(entries: u32, contiguous: bool, base: u64) -> Result<(), Status> {

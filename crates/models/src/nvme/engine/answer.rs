@@ -24,12 +24,18 @@ impl Engine {
         cid: u16,
         result: Result<u32, Status>,
     ) {
-        let Some((queue, completion)) = self.queues.pair(qid) else { return };
-        queue.in_flight = queue.in_flight.saturating_sub(1);
         let (dw0, status) = match result {
             Ok(dw0) => (dw0, Status::SUCCESS),
             Err(status) => (0, status.with_dnr(is_final(status))),
         };
+        self.post(cx, qid, cid, dw0, status);
+    }
+
+    /// The same, with dword 0 and the status as they are.
+    #[inline]
+    pub(super) fn post(&mut self, cx: &mut Cx<'_>, qid: u16, cid: u16, dw0: u32, status: Status) {
+        let Some((queue, completion)) = self.queues.pair(qid) else { return };
+        queue.in_flight = queue.in_flight.saturating_sub(1);
         let place = completion.post();
         #[expect(clippy::cast_possible_truncation, reason = "a queue has at most 4,096 entries")]
         let head = queue.head() as u16;
@@ -64,7 +70,8 @@ impl Engine {
         if status.is(Status::ABORT_REQUESTED) {
             return status;
         }
-        let status = status.with_more(true).with_dnr(is_final(status));
+        // Who executes commands elsewhere has a log of his own, and the host is given that one.
+        let status = status.with_more(!self.io.is_elsewhere()).with_dnr(is_final(status));
         self.admin.errors.record(&Fault { command: Some((sq, cid)), status, nsid, lba });
         status
     }

@@ -14,12 +14,13 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::super::backing::FileOptions;
-use super::super::config::DoorbellStyle;
+use super::super::config::{DoorbellStyle, InterruptStyle};
+use super::super::elsewhere::Elsewhere;
 use super::super::outbox::Outbox;
 use super::super::ring::Finished;
 use super::super::shared::Shared;
 use super::super::transfer::{Operation, Transfer, TransferError};
-use super::super::{Backing, Config, Controller, Parts, assemble};
+use super::super::{Backing, Config, Controller, Parts, assemble, assemble_elsewhere};
 
 pub(super) const BASE: u64 = 0x10_0000;
 pub(super) const BYTES: u64 = 0x7000;
@@ -43,7 +44,7 @@ pub(super) struct Disk {
     pub(super) tails: [u32; 2],
     pub(super) heads: [u32; 2],
     _attached: Attached,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Disk {
@@ -57,9 +58,20 @@ impl Disk {
 
     /// The same on a backing of the test's choice, which may lie in the directory.
     pub(super) fn with(config: &Config, backing: Backing, directory: tempfile::TempDir) -> Disk {
-        let mut token = ThreadToken::at_thread_entry();
-        let interrupts = config.interrupts;
         let parts = assemble(gate::Gate::new("by-hand"), config, backing, Arc::new(())).unwrap();
+        let mut disk = Disk::of(parts, config.interrupts, Some(directory));
+        disk.enable();
+        disk
+    }
+
+    /// One whose commands are executed elsewhere, not enabled yet.
+    pub(super) fn elsewhere(config: &Config, elsewhere: Arc<dyn Elsewhere>) -> Disk {
+        let parts = assemble_elsewhere(gate::Gate::new("by-hand"), config, elsewhere, Arc::new(())).unwrap();
+        Disk::of(parts, config.interrupts, None)
+    }
+
+    fn of(parts: Parts, interrupts: InterruptStyle, directory: Option<tempfile::TempDir>) -> Disk {
+        let mut token = ThreadToken::at_thread_entry();
         let Parts { shared, gate, space } = parts;
         let port = Arc::clone(&shared.port);
         let device = Arc::new(Controller::without_worker(Arc::clone(&shared), interrupts));
@@ -77,7 +89,7 @@ impl Disk {
         };
         assignment.dma_map(&mut token, request).unwrap();
         assignment.region_write(&mut token, 7, 4, &6u16.to_le_bytes()).unwrap();
-        let mut disk = Disk {
+        Disk {
             token,
             assignment,
             shared,
@@ -87,12 +99,16 @@ impl Disk {
             heads: [0; 2],
             _attached: attached,
             _directory: directory,
-        };
-        disk.enable();
-        disk
+        }
     }
 
     pub(super) fn enable(&mut self) {
+        self.set_enabled();
+        self.make_queues();
+    }
+
+    /// The admin queues, and CC.EN.
+    pub(super) fn set_enabled(&mut self) {
         let last = ENTRIES - 1;
         self.write(AQA, last | last << 16);
         for (register, at) in [(ASQ, QUEUES[0].0), (ACQ, QUEUES[0].1)] {
@@ -100,6 +116,10 @@ impl Disk {
             self.write(register + 4, 0);
         }
         self.write(CC, ENABLED);
+    }
+
+    /// The I/O queues.
+    pub(super) fn make_queues(&mut self) {
         let make = |opcode: AdminOpcode, at: u64, cdw11: u32| SubmissionEntry {
             prp1: (BASE + at).into(),
             cdw10: (1 | (ENTRIES - 1) << 16).into(),
@@ -148,27 +168,49 @@ impl Disk {
 
     /// Queues in fresh memory, and the controller enabled, after whatever disabled it.
     pub(super) fn bring_up(&mut self) {
-        (self.tails, self.heads) = ([0; 2], [0; 2]);
-        self.memory.write_all_at(&[0; QUEUE_BYTES], 0).unwrap();
-        self.assignment.region_write(&mut self.token, 7, 4, &6u16.to_le_bytes()).unwrap();
+        self.forget_queues();
         self.enable();
     }
 
+    /// Queues in fresh memory, and bus mastering.
+    pub(super) fn forget_queues(&mut self) {
+        (self.tails, self.heads) = ([0; 2], [0; 2]);
+        self.memory.write_all_at(&[0; QUEUE_BYTES], 0).unwrap();
+        self.assignment.region_write(&mut self.token, 7, 4, &6u16.to_le_bytes()).unwrap();
+    }
+
     pub(super) fn turn(&mut self) {
-        let handle = self.shared.port.handle();
-        let pass = handle.try_enter(&self.token, AccessKind::Dma).unwrap();
-        while self.shared.turn(&pass, &mut self.out) {}
+        loop {
+            if let Some(elsewhere) = &self.shared.elsewhere {
+                elsewhere.reap(&mut self.out.reaped);
+            }
+            let handle = self.shared.port.handle();
+            let pass = handle.try_enter(&self.token, AccessKind::Dma).unwrap();
+            let worked = self.shared.turn(&pass, &mut self.out);
+            drop(pass);
+            if let Some(elsewhere) = &self.shared.elsewhere {
+                elsewhere.ring(&mut self.token);
+            }
+            if !worked {
+                return;
+            }
+        }
     }
 
     /// The status of the next answer, if there is one.
     pub(super) fn answer(&mut self, queue: usize) -> Option<Status> {
+        self.completion(queue).map(|entry| entry.status())
+    }
+
+    /// The next answer, if there is one.
+    pub(super) fn completion(&mut self, queue: usize) -> Option<CompletionEntry> {
         let mut bytes = [0; 16];
         let at = QUEUES[queue].1 + u64::from(self.heads[queue]) * 16;
         self.memory.read_exact_at(&mut bytes, at).unwrap();
         let entry = CompletionEntry::read_from_bytes(&bytes).unwrap();
         entry.phase().then(|| {
             self.heads[queue] += 1;
-            entry.status()
+            entry
         })
     }
 

@@ -67,6 +67,8 @@ impl Engine {
     /// Something is out of the ordinary. Says whether the turn may go on.
     #[cold]
     pub(super) fn attend(&mut self, cx: &mut Cx<'_>) -> bool {
+        // A reset ends every halt.
+        self.follow_back_end(cx.out);
         if self.halt.is_some() {
             return false;
         }
@@ -74,6 +76,9 @@ impl Engine {
         if self.phase == Phase::Enabled && cx.bus_master {
             self.attention = false;
             self.board.doorbells.end_keeping();
+            if let Some(away) = self.io.away_mut() {
+                away.end_keeping();
+            }
             self.tell_again(cx.out);
         }
         true

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Disabled --EN=1--> Enabled --EN=0--> Resetting --nothing in flight--> Disabled
-//!     \--EN=1, bad configuration--> Failed --EN=0--^       (RDY: 0 only here)
+//!   |  \--EN=1, bad configuration--> Failed --EN=0--^       (RDY: 0 only here, and in Starting)
+//!   \--EN=1, back end not ready--> Starting --ready--> Enabled     (EN=0: Disabled again)
 //! ```
 //! Nothing here waits. A reset that finds I/O in flight is finished by the worker when the last of it has come back;
 //! CSTS.RDY tells the host. Function level reset arrives as [`Engine::power_on_reset`], with nothing in flight.
@@ -70,20 +71,25 @@ impl Engine {
             (false, true, Phase::Disabled) => self.enable(out),
             // A reset that is still going on looks at CC.EN again when it ends.
             (true, false, Phase::Enabled | Phase::Failed) => self.begin_reset(out),
+            (true, false, Phase::Starting) => self.finish_reset(out),
             _ => {}
         }
     }
 
-    fn enable(&mut self, out: &mut Outbox) {
+    pub(super) fn enable(&mut self, out: &mut Outbox) {
         let registers = &self.board.registers;
         let (cc, aqa) = (registers.cc(), registers.aqa());
         let (submission, completion) = (aqa.submission_entries(), aqa.completion_entries());
         if cc.css() != 0 || cc.mps() != 0 || cc.ams() != 0 || submission < 2 || completion < 2 {
             return self.fail(out, Note::Configuration);
         }
+        if self.waits_for_back_end(out) {
+            return;
+        }
         if self.board.doorbells.set_up().is_err() {
             return self.fail(out, Note::DoorbellMemory);
         }
+        let registers = &self.board.registers;
         let submission = SubmissionQueue::new(registers.asq(), u32::from(submission), ADMIN_QUEUE);
         let completion = CompletionQueue::new(registers.acq(), u32::from(completion), Some(0));
         registers.set_csts(ControllerStatus::default().with_rdy(true));
@@ -100,7 +106,13 @@ impl Engine {
     fn begin_reset(&mut self, out: &mut Outbox) {
         self.phase = Phase::Resetting;
         self.io.slots.abandon();
-        if self.io.slots.busy() == 0 { self.finish_reset(out) } else { out.wake = true }
+        if let Some(away) = self.io.away_mut() {
+            away.abandon();
+            // The back end is told by the worker, and when all is settled a turn looks again.
+            self.attention = true;
+            out.wake = true;
+        }
+        if self.is_settled() { self.finish_reset(out) } else { out.wake = true }
     }
 
     /// Ends a controller reset: nothing is in flight any more.
@@ -120,14 +132,14 @@ impl Engine {
         if self.phase == Phase::Enabled && self.shutdown != Shutdown::Complete {
             self.io.health.count_unsafe_shutdown();
         }
-        self.forget();
+        out.wake |= self.forget();
         self.board.registers.reset();
         self.update_line(out);
     }
 
     /// Every piece of state back to what it is before the controller is enabled. Each field is named, so that a new
-    /// one does not compile before it is decided about.
-    fn forget(&mut self) {
+    /// one does not compile before it is decided about. Says whether the worker has to tell the back end.
+    fn forget(&mut self) -> bool {
         let Self {
             board,
             style: _,
@@ -148,7 +160,7 @@ impl Engine {
         *shutdown = Shutdown::None;
         queues.clear();
         admin.reset();
-        io.reset();
+        let tell = io.reset();
         *shadow = None;
         *first = 0;
         *deleting = 0;
@@ -157,6 +169,7 @@ impl Engine {
         *attention = false;
         *halt = None;
         board.doorbells.clear_all();
+        tell
     }
 
     fn begin_shutdown(&mut self, out: &mut Outbox) {
@@ -186,8 +199,7 @@ impl Engine {
 
     /// Whether a shutdown waits for nothing but its next step.
     pub(super) fn shutdown_can_go_on(&self) -> bool {
-        let slots = &self.io.slots;
-        self.shutdown == Shutdown::Draining && slots.busy() == 0 && slots.done.is_empty()
+        self.shutdown == Shutdown::Draining && self.io.is_idle()
     }
 
     /// The flush of a shutdown is over.

@@ -8,13 +8,15 @@
 //! Concurrency: one [`gate::lock::Lock`] per controller around all of it, held by the [`Shared`](super::shared::Shared)
 //! state. Rank 55 (`docs/locks.md`): under a gate pass or proof, which are no locks. Looking guest memory up is
 //! lock-free. It is held for one turn or one register write, never while waiting, and nothing outside this crate is
-//! called under it that could lock, but for looking guest memory up and copying it.
+//! called under it that could lock, but for looking guest memory up and copying it; and but for who executes commands
+//! [elsewhere](super::elsewhere), who takes leaves only.
 //!
 //! * [`service`]: taking commands from queues;
 //! * [`answer`]: posting completions;
 //! * [`lifecycle`]: enable, reset, shutdown, register writes;
 //! * [`line`]: the level of INTx;
 //! * [`slow`]: commands that take longer than a turn;
+//! * [`forward`]: commands that are executed elsewhere;
 //! * [`preserve`], [`state`]: saving and restoring;
 //! * [`halt`]: faults from outside, and what follows a restore.
 
@@ -23,6 +25,7 @@ mod answer;
 mod by_hand;
 #[cfg(test)]
 mod durability;
+mod forward;
 mod halt;
 mod lifecycle;
 mod line;
@@ -46,6 +49,7 @@ use super::io::Io;
 use super::outbox::{Note, Outbox};
 use super::queues::Queues;
 use super::shadow::Shadow;
+pub(super) use forward::FABRICS;
 pub(super) use halt::Halt;
 
 /// What one call into the engine works with.
@@ -82,6 +86,8 @@ enum Phase {
     Failed,
     /// CC.EN went to 0, and I/O is still in flight; CSTS.RDY is still 1.
     Resetting,
+    /// CC.EN went to 1, and who is to execute the commands is not ready; CSTS.RDY is still 0.
+    Starting,
 }
 
 /// How far a shutdown has come.
@@ -149,6 +155,9 @@ impl Engine {
         }
         if self.phase == Phase::Enabled && cx.bus_master {
             worked |= self.post_done(cx);
+            if self.io.is_elsewhere() {
+                worked |= self.go_on_elsewhere(cx);
+            }
             worked |= self.carry_on(cx);
             if self.shutdown == Shutdown::None {
                 worked |= self.service(cx);
@@ -166,6 +175,9 @@ impl Engine {
     /// What can be done while the gate is closed: taking in what the ring has finished.
     pub(super) fn take_in(&mut self, out: &mut Outbox) {
         self.absorb(out);
+        if self.attention {
+            self.follow_back_end(out);
+        }
         if self.halt.is_none() {
             self.carry_shutdown_on(out, false);
         }
@@ -180,7 +192,7 @@ impl Engine {
         if self.attention {
             return self.halt.is_none();
         }
-        if self.io.slots.has_steps() || self.event_can_be_reported() || self.shutdown_can_go_on() {
+        if self.io.has_steps() || self.event_can_be_reported() || self.shutdown_can_go_on() {
             return true;
         }
         self.shutdown == Shutdown::None && self.announce(cx) && self.doorbells_moved(cx)
@@ -209,19 +221,26 @@ impl Engine {
             (Phase::Disabled, _) => "disabled",
             (Phase::Failed, _) => "failed, waits for a reset",
             (Phase::Resetting, _) => "resetting",
+            (Phase::Starting, _) => "waits for the back end",
         };
         let state = self.halt_in_words().unwrap_or(state);
         let (reads, writes) = self.io.health.commands();
         let fact = |name: &str, value: String| (name.to_owned(), value);
-        vec![
+        let mut facts = vec![
             fact("controller", state.to_owned()),
             fact("submission queues", self.queues.live_count().to_string()),
-            fact("commands in flight", self.io.slots.busy().to_string()),
+            fact("commands in flight", self.io.busy().to_string()),
             fact("reads", reads.to_string()),
             fact("writes", writes.to_string()),
             fact("errors", self.admin.errors.count().to_string()),
             fact("shadow doorbells", if self.shadow.is_some() { "yes" } else { "no" }.to_owned()),
             fact("backing", self.io.describe()),
-        ]
+        ];
+        if let Some(away) = self.io.away() {
+            // What is read and written is known to the back end.
+            facts.retain(|(name, _)| name != "reads" && name != "writes");
+            facts.extend(away.describe());
+        }
+        facts
     }
 }

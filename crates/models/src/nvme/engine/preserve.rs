@@ -8,6 +8,7 @@ use nvme_spec::Doorbell;
 use nvme_spec::register::ControllerStatus;
 use pci_core::PreserveError;
 
+use super::super::elsewhere::Away;
 use super::super::outbox::Outbox;
 use super::state::{KIND, Saved, Shape, State};
 use super::{Engine, Phase, Shutdown};
@@ -28,12 +29,19 @@ impl Engine {
         if self.is_torn() {
             return Err(PreserveError::NotNow("a panic has left the state half-changed"));
         }
-        let state = self.state().ok_or(PreserveError::NotNow("a command is with the disk"))?;
+        let mut state = self.state().ok_or(PreserveError::NotNow("a command is with the disk"))?;
         // Nobody is to be told that he can have back what would be refused.
         state
             .check(&self.shape())
             .map_err(|_| PreserveError::NotNow("the state does not agree with itself"))?;
-        let bytes = KIND.seal(|out| state.put(out))?;
+        if let (Phase::Enabled, Some(away)) = (self.phase, self.io.away_mut()) {
+            state.elsewhere = Some(away.save());
+        }
+        let sealed = KIND.seal(|out| state.put(out));
+        if let (Err(_), Some(away)) = (&sealed, self.io.away_mut()) {
+            away.end_keeping();
+        }
+        let bytes = sealed?;
         self.board.doorbells.keep();
         self.attention = true;
         Ok(bytes)
@@ -49,6 +57,9 @@ impl Engine {
         }
         let state = KIND.open(bytes, State::take)?;
         state.check(&self.shape())?;
+        if self.io.away().is_some_and(|away| !away.has_all_of(state.elsewhere.as_ref())) {
+            return Err(PreserveError::NotNow("the commands that are elsewhere are not those of this state"));
+        }
         if state.phase == Phase::Enabled && self.board.doorbells.set_up_again().is_err() {
             return Err(PreserveError::NotNow("the system has no memory for the doorbells"));
         }
@@ -68,6 +79,7 @@ impl Engine {
             model: model.to_owned(),
             geometry: self.io.geometry(),
             has_cache: self.io.has_cache(),
+            elsewhere: self.io.is_elsewhere(),
         }
     }
 
@@ -104,6 +116,7 @@ impl Engine {
             errors: self.admin.errors.clone(),
             health: self.io.health.clone(),
             dirty: self.io.dirty,
+            elsewhere: self.io.away().filter(|_| enabled).map(Away::saved),
             shadow: self.shadow.filter(|_| enabled),
             first: self.first,
             masked_vectors: self.masked_vectors,
@@ -143,6 +156,7 @@ impl Engine {
             errors,
             health,
             dirty,
+            elsewhere: saved_commands,
             shadow: saved_shadow,
             first: saved_first,
             masked_vectors: saved_vectors,
@@ -170,6 +184,14 @@ impl Engine {
         }
         io.take_up(features.cache_is_on(), dirty, health, stepping, unposted);
         admin.take_up(features, events, errors);
+        if let (Some(_), Some(away)) = (saved_commands, io.away_mut()) {
+            away.end_keeping();
+            away.heard_meanwhile(|event| admin.events.raise(event));
+            if *shutdown == Shutdown::Flushing && !away.is_flushing() {
+                // It has come back when nobody waited for it.
+                *shutdown = Shutdown::Draining;
+            }
+        }
         // Last: whoever sees RDY sees everything above done.
         board.registers.put_back(&registers);
     }

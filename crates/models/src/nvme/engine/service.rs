@@ -16,7 +16,7 @@ use super::{Cx, Engine, Outcome, Phase};
 const SLBA: usize = 40;
 
 /// What was found at the head of a submission queue.
-enum Head {
+pub(super) enum Head {
     /// A command, taken, and its answer has room.
     Command(SubmissionEntry),
     /// The same, but the host has aborted it.
@@ -101,10 +101,14 @@ impl Engine {
         // One look-up for the whole ring; a ring that spans mappings is looked up entry by entry.
         let (base, bytes) = (queue.base, u64::from(queue.entries()) * SUBMISSION_ENTRY_SIZE as u64);
         let ring = cx.dma.resolve(cx.pass, base, bytes, DmaAccess::Read).ok();
+        if self.io.is_elsewhere() {
+            return self.forward_queue(cx, qid, ring.as_ref());
+        }
         let mut taken = 0;
         let mut spent = 0;
         while taken < BURST && spent < BURST_BYTES && self.phase == Phase::Enabled {
-            match self.take(cx, qid, ring.as_ref()) {
+            let full = qid != ADMIN_QUEUE && self.io.slots.is_full();
+            match self.take(cx, qid, ring.as_ref(), full) {
                 Head::Command(entry) => self.execute(cx, qid, &entry, &mut spent),
                 Head::Aborted(entry) => self.answer(cx, qid, entry.cid.get(), Err(Status::ABORT_REQUESTED)),
                 Head::Nothing => break,
@@ -114,10 +118,15 @@ impl Engine {
         taken > 0
     }
 
-    /// Takes the command at the head of a queue, if there is one, and room for its answer, and a slot.
+    /// Takes the command at the head of a queue, if there is one, and room for its answer. `full`: there is no slot for it.
     #[inline]
-    fn take(&mut self, cx: &mut Cx<'_>, qid: u16, ring: Option<&GuestSlice<'_>>) -> Head {
-        let full = qid != ADMIN_QUEUE && self.io.is_full();
+    pub(super) fn take(
+        &mut self,
+        cx: &mut Cx<'_>,
+        qid: u16,
+        ring: Option<&GuestSlice<'_>>,
+        full: bool,
+    ) -> Head {
         let Some((queue, completion)) = self.queues.pair(qid) else { return Head::Nothing };
         if full || queue.is_empty() || queue.state != SubmissionState::Live || !completion.reserve() {
             return Head::Nothing;
@@ -152,6 +161,19 @@ impl Engine {
         } else {
             self.io.execute(cx, Origin::Command { sq: qid, cid }, entry, spent)
         };
+        self.conclude(cx, qid, entry, outcome);
+    }
+
+    /// A command was executed, or begun.
+    #[inline]
+    pub(super) fn conclude(
+        &mut self,
+        cx: &mut Cx<'_>,
+        qid: u16,
+        entry: &SubmissionEntry,
+        outcome: Result<Outcome, Status>,
+    ) {
+        let cid = entry.cid.get();
         match outcome {
             Ok(Outcome::Done(dw0)) => self.answer(cx, qid, cid, Ok(dw0)),
             Ok(Outcome::Later) => {}
@@ -165,7 +187,6 @@ impl Engine {
         if self.look_at_heads(cx) {
             return true;
         }
-        let full = self.io.is_full();
         for nth in 0..self.queues.live_count() {
             let Some(qid) = self.queues.nth_live(nth) else { break };
             let Some(tail) = self.doorbell(cx, Doorbell::SubmissionTail(qid)) else { return true };
@@ -174,7 +195,7 @@ impl Engine {
                 continue;
             }
             let news = tail != queue.tail() && !queue.has_refused(tail);
-            let waits = !queue.is_empty() && completion.has_room() && !(full && qid != ADMIN_QUEUE);
+            let waits = !queue.is_empty() && completion.has_room() && !self.io.is_full(qid);
             if news || waits {
                 return true;
             }

@@ -11,8 +11,11 @@ const STEPS: usize = 4;
 impl Engine {
     /// Takes in what the ring has finished; needs no pass. Ends a reset that waited for it.
     pub(super) fn absorb(&mut self, out: &mut Outbox) -> bool {
-        if out.finished.is_empty() {
+        if out.finished.is_empty() && out.reaped.is_empty() {
             return false;
+        }
+        if !out.reaped.is_empty() {
+            self.absorb_reaped(out);
         }
         // The list goes back afterwards: its memory is kept.
         let mut finished = std::mem::take(&mut out.finished);
@@ -34,7 +37,7 @@ impl Engine {
             }
         }
         out.finished = finished;
-        if self.phase == Phase::Resetting && self.io.slots.busy() == 0 {
+        if self.phase == Phase::Resetting && self.is_settled() {
             self.finish_reset(out);
         }
         true

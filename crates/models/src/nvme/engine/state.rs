@@ -4,6 +4,9 @@
 //! What follows from other fields (which doorbells exist, how many queues are being deleted) is not in it, and what can be
 //! told twice (how many answers a queue owes) must be told alike.
 //!
+//! Of commands that are executed elsewhere it says which they are: they stay there, and what comes back meanwhile waits in the
+//! device, so that such a state is of use only to the device that it is of, right after the reset that it was saved for.
+//!
 //! Not in it: the blocks of the disk, guest memory, configuration space, and what is found out anew (how the file system
 //! zeroes, for how long INTx is held low).
 
@@ -14,6 +17,7 @@ use pci_core::PreserveError;
 use super::super::admin::Features;
 use super::super::aer::AsyncEvents;
 use super::super::config::InterruptStyle;
+use super::super::elsewhere::away;
 use super::super::health::{ErrorLog, Health};
 use super::super::limits::{PAGE, QUEUES, SLOTS};
 use super::super::queue::{CompletionQueue, SubmissionQueue, SubmissionState};
@@ -24,7 +28,7 @@ use super::{Phase, Shutdown};
 use crate::saved::{Field, Kind, Reader, Writer, fields};
 
 /// The format below.
-pub(super) const KIND: Kind = Kind { name: *b"PCLSnvme", version: 1 };
+pub(super) const KIND: Kind = Kind { name: *b"PCLSnvme", version: 2 };
 
 /// What a controller is made as, and another one may not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +41,11 @@ pub(super) struct Shape {
     /// Blocks of the namespace, and the logarithm of their size.
     pub(super) geometry: (u64, u32),
     pub(super) has_cache: bool,
+    /// Commands are executed elsewhere.
+    pub(super) elsewhere: bool,
 }
 
-fields!(Shape { style, vectors, shadow_offered, serial, model, geometry, has_cache });
+fields!(Shape { style, vectors, shadow_offered, serial, model, geometry, has_cache, elsewhere });
 
 /// A queue, with its identifier and where its doorbell stands.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ pub(super) struct State {
     pub(super) health: Health,
     /// Something may have been written since the last flush.
     pub(super) dirty: bool,
+    /// Commands that are elsewhere.
+    pub(super) elsewhere: Option<away::Saved>,
     pub(super) shadow: Option<Shadow>,
     pub(super) first: usize,
     pub(super) masked_vectors: u128,
@@ -106,6 +114,8 @@ impl State {
         let status = match self.shutdown {
             Shutdown::None => ShutdownStatus::Normal,
             Shutdown::Draining => ShutdownStatus::Occurring,
+            // The flush is elsewhere, and is not waited for.
+            Shutdown::Flushing if self.flushes_elsewhere() => ShutdownStatus::Occurring,
             // The flush has failed, or will never be.
             Shutdown::Flushing if self.phase == Phase::Failed => ShutdownStatus::Occurring,
             Shutdown::Flushing => return false,
@@ -115,9 +125,14 @@ impl State {
             Phase::Disabled => !cc.en() && !csts.rdy() && !csts.cfs(),
             Phase::Enabled => cc.en() && csts.rdy() && !csts.cfs(),
             Phase::Failed => cc.en() && csts.cfs(),
+            Phase::Starting => cc.en() && !csts.rdy() && !csts.cfs() && self.shape.elsewhere,
             Phase::Resetting => false,
         };
         self.registers.are_possible() && csts.shst() == status.bits() && phase
+    }
+
+    fn flushes_elsewhere(&self) -> bool {
+        self.phase == Phase::Enabled && self.elsewhere.as_ref().is_some_and(away::Saved::flushes)
     }
 
     fn is_idle(&self) -> bool {
@@ -126,6 +141,7 @@ impl State {
             && self.stepping.is_empty()
             && self.unposted.is_empty()
             && self.shadow.is_none()
+            && self.elsewhere.is_none()
     }
 
     fn has_admin_queues(&self) -> bool {
@@ -162,6 +178,9 @@ impl State {
     }
 
     fn commands_are_possible(&self) -> bool {
+        if self.elsewhere.is_some() && !self.shape.elsewhere {
+            return false;
+        }
         let (blocks, shift) = self.shape.geometry;
         // The geometry is our own by now: the product is the size of a disk that exists.
         let size = blocks << shift;
@@ -184,9 +203,11 @@ impl State {
             || self.stepping.iter().map(|command| command.sq).chain(self.unposted.iter().map(|done| done.sq));
         let deleting =
             self.submission.iter().filter(|saved| saved.queue.state != SubmissionState::Live).count();
+        let away = || self.elsewhere.iter().flat_map(away::Saved::queues);
+        let elsewhere = |qid: u16| away().filter(|origin| *origin == qid).count();
         let owed = |qid: u16| match qid {
-            ADMIN_QUEUE => deleting,
-            _ => origins().filter(|origin| *origin == qid).count(),
+            ADMIN_QUEUE => deleting + elsewhere(qid),
+            _ => origins().filter(|origin| *origin == qid).count() + elsewhere(qid),
         };
         let known = |count: u32, owed: usize| usize::try_from(count) == Ok(owed);
         let answers_to = |cq: u16| self.submission.iter().filter(move |saved| saved.queue.cq == cq);
@@ -195,8 +216,9 @@ impl State {
             let owed = answers_to(*qid).map(|saved| owed(saved.qid)).sum();
             known(queue.reserved(), owed) && usize::from(queue.users) == answers_to(*qid).count()
         });
-        let of_a_queue = |qid| qid != ADMIN_QUEUE && self.submission.iter().any(|saved| saved.qid == qid);
-        submission && completion && origins().all(of_a_queue)
+        let exists = |qid| self.submission.iter().any(|saved| saved.qid == qid);
+        let of_a_queue = |qid| qid != ADMIN_QUEUE && exists(qid);
+        submission && completion && origins().all(of_a_queue) && away().all(exists)
     }
 }
 
@@ -234,6 +256,7 @@ impl Field for State {
             errors,
             health,
             dirty,
+            elsewhere,
             shadow,
             first,
             masked_vectors,
@@ -250,6 +273,7 @@ impl Field for State {
         errors.put(out);
         health.put(out);
         dirty.put(out);
+        elsewhere.put(out);
         shadow.put(out);
         first.put(out);
         masked_vectors.put(out);
@@ -271,6 +295,7 @@ impl Field for State {
             errors: Field::take(from)?,
             health: Field::take(from)?,
             dirty: Field::take(from)?,
+            elsewhere: Field::take(from)?,
             shadow: Field::take(from)?,
             first: Field::take(from)?,
             masked_vectors: Field::take(from)?,
@@ -293,6 +318,6 @@ macro_rules! one_of {
         }
     };
 }
-one_of!(Phase { Disabled, Enabled, Failed, Resetting });
+one_of!(Phase { Disabled, Enabled, Failed, Resetting, Starting });
 one_of!(Shutdown { None, Draining, Flushing, Complete });
 one_of!(InterruptStyle { Intx, Msi, Msix });

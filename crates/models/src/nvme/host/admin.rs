@@ -32,9 +32,9 @@ impl Admin {
         let cid = self.next_cid;
         self.next_cid = cid.wrapping_add(1);
         entry.cid = cid.into();
-        let old = self.ring.tail;
+        let old = self.ring.tail();
         self.ring.push(&self.memory, &entry)?;
-        self.ring_bell(token, Doorbell::SubmissionTail(0), (old, self.ring.tail))?;
+        self.ring_bell(token, Doorbell::SubmissionTail(0), (old, self.ring.tail()))?;
         let completion = self.wait(token, what)?;
         if completion.cid.get() != cid {
             return Err(DriverError::StrayCompletion { qid: 0, cid: completion.cid.get() });
@@ -46,9 +46,9 @@ impl Admin {
     fn wait(&mut self, token: &mut ThreadToken, what: &'static str) -> Result<CompletionEntry, DriverError> {
         let mut wait = Wait::new(what, self.timeout);
         loop {
-            let old = self.ring.head;
+            let old = self.ring.head();
             if let Some(completion) = self.ring.pop(&self.memory) {
-                self.ring_bell(token, Doorbell::CompletionHead(0), (old, self.ring.head))?;
+                self.ring_bell(token, Doorbell::CompletionHead(0), (old, self.ring.head()))?;
                 return Ok(completion);
             }
             wait.once(token, &mut self.registers)?;

@@ -2,9 +2,8 @@
 
 use gate::ThreadToken;
 use nvme_spec::command::{COMPLETION_ENTRY_SHIFT, SUBMISSION_ENTRY_SHIFT};
-use nvme_spec::feature::{FeatureId, NumberOfQueues, SetCdw10};
+use nvme_spec::feature::{FeatureId, NumberOfQueues};
 use nvme_spec::identify::{self, Cns, OptionalAdmin};
-use nvme_spec::queue::{CreateCdw10, CreateCompletionCdw11, CreateSubmissionCdw11};
 use nvme_spec::register::{ACQ, AQA, ASQ, AdminQueueAttributes, CAP_CSS_NVM, Configuration};
 use nvme_spec::{AdminOpcode, Doorbell, SubmissionEntry};
 use vfio_user::client::{Client, ClientError, Region, SharedMemory};
@@ -16,8 +15,8 @@ use super::doorbells::{DoorbellChoice, Doorbells};
 use super::layout::{self, ADMIN_CQ, ADMIN_ENTRIES, ADMIN_SQ, IDENTIFY, Layout, PAGE, iova};
 use super::queue::Queue;
 use super::registers::{BAR0, Registers};
-use super::ring::Ring;
-use super::{Driver, DriverError, Identity, Options};
+use super::ring::{Half, Ring};
+use super::{Driver, DriverError, Identity, Options, commands};
 
 impl Driver {
     /// Takes the controller behind `client` into use: resets and enables it, identifies it and its first namespace,
@@ -35,8 +34,9 @@ impl Driver {
         registers.master(token)?;
         let mapped = mapped_doorbells(token, &mut registers, layout.queues, options.doorbells)?;
         enable(token, &mut registers)?;
+        let half = |at| Half { at, entries: ADMIN_ENTRIES };
         let mut admin = Admin {
-            ring: Ring::new(0, ADMIN_ENTRIES, ADMIN_SQ, ADMIN_CQ),
+            ring: Ring::new(0, half(ADMIN_SQ), half(ADMIN_CQ)),
             registers,
             memory,
             doorbells: mapped.unwrap_or(Doorbells::Trapped),
@@ -175,13 +175,7 @@ fn identify_structure<T: FromBytes>(
     cns: Cns,
     nsid: u32,
 ) -> Result<T, DriverError> {
-    let entry = SubmissionEntry {
-        opcode: AdminOpcode::Identify.code(),
-        nsid: nsid.into(),
-        prp1: iova(IDENTIFY).into(),
-        cdw10: identify::Cdw10::default().with_cns(cns.code()).0.into(),
-        ..SubmissionEntry::default()
-    };
+    let entry = commands::identify(cns, nsid, iova(IDENTIFY));
     admin.execute(token, cns.name(), entry)?;
     let mut page = [0; PAGE];
     admin.memory.read(IDENTIFY, &mut page).map_err(ClientError::Memory)?;
@@ -222,13 +216,7 @@ fn configure_shadow(
 }
 
 fn set_queue_count(token: &mut ThreadToken, admin: &mut Admin, wanted: u16) -> Result<(), DriverError> {
-    let count = NumberOfQueues::default().with_submission(wanted - 1).with_completion(wanted - 1);
-    let entry = SubmissionEntry {
-        opcode: AdminOpcode::SetFeatures.code(),
-        cdw10: SetCdw10::default().with_fid(FeatureId::NumberOfQueues.code()).0.into(),
-        cdw11: count.0.into(),
-        ..SubmissionEntry::default()
-    };
+    let entry = commands::set_queue_count(wanted);
     let completion = admin.execute(token, FeatureId::NumberOfQueues.name(), entry)?;
     let given = NumberOfQueues(completion.dw0.get());
     if given.submission().min(given.completion()) < wanted - 1 {
@@ -244,23 +232,11 @@ fn create_queue(
     index: u16,
 ) -> Result<Queue, DriverError> {
     let qid = index + 1;
-    let size = CreateCdw10::default().with_qid(qid).with_qsize(layout.entries - 1).0;
-    let completion = SubmissionEntry {
-        opcode: AdminOpcode::CreateIoCompletionQueue.code(),
-        prp1: iova(layout.completion(index)).into(),
-        cdw10: size.into(),
-        // Polled: no interrupt.
-        cdw11: CreateCompletionCdw11::default().with_pc(true).0.into(),
-        ..SubmissionEntry::default()
-    };
+    // Polled: no interrupt.
+    let completion =
+        commands::create_completion_queue(qid, layout.entries, iova(layout.completion(index)), None);
     admin.execute(token, AdminOpcode::CreateIoCompletionQueue.name(), completion)?;
-    let submission = SubmissionEntry {
-        opcode: AdminOpcode::CreateIoSubmissionQueue.code(),
-        prp1: iova(layout.submission(index)).into(),
-        cdw10: size.into(),
-        cdw11: CreateSubmissionCdw11::default().with_pc(true).with_cqid(qid).0.into(),
-        ..SubmissionEntry::default()
-    };
+    let submission = commands::create_submission_queue(qid, layout.entries, iova(layout.submission(index)));
     admin.execute(token, AdminOpcode::CreateIoSubmissionQueue.name(), submission)?;
     Queue::new(&admin.memory, layout, index)
 }

@@ -16,6 +16,7 @@
 
 mod admin;
 mod bring_up;
+pub mod commands;
 mod doorbells;
 mod error;
 mod layout;
@@ -41,6 +42,7 @@ pub use error::DriverError;
 use layout::Layout;
 pub use queue::Io;
 use queue::Queue;
+pub use ring::{Half, Ring};
 
 /// What is wanted of a controller.
 #[derive(Clone, Copy, Debug)]
@@ -208,12 +210,12 @@ impl Driver {
     pub fn ring(&mut self, token: &mut ThreadToken, queue: u16) -> Result<(), DriverError> {
         let pair = self.queues.get_mut(usize::from(queue));
         let pair = pair.ok_or(DriverError::Request("there is no such queue"))?;
-        let (old, new) = (pair.rung_tail, pair.ring.tail);
+        let (old, new) = (pair.rung_tail, pair.ring.tail());
         if old == new {
             return Ok(());
         }
         pair.rung_tail = new;
-        let qid = pair.ring.qid;
+        let qid = pair.ring.qid();
         self.admin.ring_bell(token, Doorbell::SubmissionTail(qid), (old, new))
     }
 
@@ -230,7 +232,7 @@ impl Driver {
     ) -> Result<usize, DriverError> {
         let pair = self.queues.get_mut(usize::from(queue));
         let pair = pair.ok_or(DriverError::Request("there is no such queue"))?;
-        let old = pair.ring.head;
+        let old = pair.ring.head();
         let mut taken = 0;
         // At most as many as there are slots: a controller that never stops completing is found out.
         while taken < pair.busy.len() {
@@ -238,13 +240,13 @@ impl Driver {
             let cid = completion.cid.get();
             match pair.busy.get_mut(usize::from(cid)) {
                 Some(busy) if *busy => *busy = false,
-                _ => return Err(DriverError::StrayCompletion { qid: pair.ring.qid, cid }),
+                _ => return Err(DriverError::StrayCompletion { qid: pair.ring.qid(), cid }),
             }
             each(Completed { slot: cid, status: completion.status() });
             taken += 1;
         }
         if taken > 0 {
-            let (qid, new) = (pair.ring.qid, pair.ring.head);
+            let (qid, new) = (pair.ring.qid(), pair.ring.head());
             self.admin.ring_bell(token, Doorbell::CompletionHead(qid), (old, new))?;
         }
         Ok(taken)

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use super::DriverError;
 use super::layout::{Layout, PAGE, iova};
-use super::ring::Ring;
+use super::ring::{Half, Ring};
 
 /// What a slot is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ impl Queue {
                 (1..layout.transfer / PAGE).map(|n| (buffer + (n * PAGE) as u64).to_le()).collect();
             memory.write(layout.prp_list(index, slot), pages.as_bytes()).map_err(ClientError::Memory)?;
         }
-        let (submission, completion) = (layout.submission(index), layout.completion(index));
+        let half = |at| Half { at, entries: layout.entries };
         Ok(Self {
-            ring: Ring::new(index + 1, layout.entries, submission, completion),
+            ring: Ring::new(index + 1, half(layout.submission(index)), half(layout.completion(index))),
             rung_tail: 0,
             index,
             busy: vec![false; usize::from(layout.depth)],
