@@ -22,7 +22,7 @@ fn documented() -> Vec<Row> {
 }
 
 /// The crates that have locks, with their ranks.
-const CRATES: [(&str, &[RankInfo]); 14] = [
+const CRATES: [(&str, &[RankInfo]); 15] = [
     ("gate", gate::lock::ranks::ALL),
     ("mapping", mapping::ranks::ALL),
     ("pci-core", pci_core::ranks::ALL),
@@ -35,6 +35,7 @@ const CRATES: [(&str, &[RankInfo]); 14] = [
     ("zpci", zpci::ranks::ALL),
     ("vfio-user", vfio_user::ranks::ALL),
     ("models", models::ranks::ALL),
+    ("remote", remote::ranks::ALL),
     ("qmp", qmp::ranks::ALL),
     ("portcullis", portcullis::ranks::ALL),
 ];

@@ -53,6 +53,8 @@ pub(super) fn run(global: &Global, action: Action) -> Result<(), Failure> {
         Action::LockList => ask.one(&Request::Locks {}, |list: &Vec<LockEntry>| text::locks(list)),
         // These are not sent here.
         Action::Serve(_)
+        | Action::Proxy(_)
+        | Action::BackEnd(_)
         | Action::Exercise(_)
         | Action::EventList(_)
         | Action::Slots(_)

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
 use super::grammar::{Global, Target};
+use super::show;
 use super::text::{duration, or_dash, table};
-use super::{print_json, print_text};
-use crate::control::client::Client;
+use crate::control::back_end::{InjectionEntry, InjectionsCleared};
 use crate::control::containment::{
     AerReport, EehReport, FaultEntry, Injected, OrphanEntry, PeChange, PeReport, PeSummary, Recovered,
     RecoveryEntry,
@@ -61,9 +59,15 @@ pub struct Inject {
     /// What fails.
     #[command(flatten)]
     pub target: PeTarget,
-    /// A fault of the device, TYPE:FUNCTION:ADDRESS:MASK, or aer:ERROR [default: list them]
+    /// A device's fault, a rule, TYPE:FUNCTION:ADDRESS:MASK, or aer:ERROR [default: list]
     #[arg(value_name = "FAULT")]
     pub fault: Option<String>,
+    /// List the rules that it has, with how often they have struck
+    #[arg(long, conflicts_with_all = ["fault", "clear"])]
+    pub rules: bool,
+    /// End the rule with this number, or `all`
+    #[arg(long, value_name = "ID", conflicts_with = "fault")]
+    pub clear: Option<String>,
 }
 
 pub(super) const PE_HELP: &str = "\
@@ -100,11 +104,20 @@ A device's own faults are made by the device, and found as real ones are. TYPE:F
 is as in Linux: type 0 (32 bit) or 1 (64 bit), function 0 to 19, address and mask in hexadecimal; it
 freezes the PE. `aer:` and the name of an error, as `portcullis aer` shows them, reports that error.
 
+A rule is KIND[:KEY=VALUE,...] and lasts until it is cleared or spent. Kinds: irq-delay, irq-drop,
+irq-duplicate, read-slow, read-fail, read-ones, write-drop, write-duplicate, dma-error, and of a
+remote device desync, hang, kill. Keys: probability=0.1, count=100, bar=0 (or config, own=0),
+range=0x0-0xfff, vector=1, delay=5ms, after=1s, for=10s, every=30s.
+
 Examples:
   portcullis inject disk0                  which faults it has
   portcullis inject disk0 controller-fatal
   portcullis inject 0000:0100 0:6:0:0
-  portcullis inject 01:00.0 aer:CmpltTO";
+  portcullis inject 01:00.0 aer:CmpltTO
+  portcullis inject disk0 irq-drop:probability=0.01,count=100
+  portcullis inject disk0 kill:after=10s
+  portcullis inject disk0 --rules
+  portcullis inject disk0 --clear all";
 
 pub(super) const EEH_HELP: &str = "\
 `[containment]` of the daemon's file sets the budget and the times.
@@ -133,6 +146,10 @@ pub enum ContainmentAction {
     Faults(String),
     /// Injects one.
     Inject(Request),
+    /// The rules of a function.
+    Rules(String),
+    /// Ends a rule, or all.
+    Clear(Request),
     /// Counters and history.
     Eeh,
     /// What was removed and is held.
@@ -149,10 +166,16 @@ impl From<Pe> for ContainmentAction {
             PeVerb::Freeze(it) => Self::Change(Request::PeFreeze { target: it.target }),
             PeVerb::Thaw(it) => Self::Change(Request::PeThaw { target: it.target }),
             PeVerb::Recover(it) => Self::Recover(it.target),
-            PeVerb::Inject(it) => match it.fault {
-                Some(fault) => Self::Inject(Request::PeInject { target: it.target.target, fault }),
-                None => Self::Faults(it.target.target),
-            },
+            PeVerb::Inject(Inject { target: PeTarget { target }, fault, rules, clear }) => {
+                match (fault, clear) {
+                    (Some(fault), _) => Self::Inject(Request::PeInject { target, fault }),
+                    (None, Some(id)) => {
+                        Self::Clear(Request::InjectClear { target, id: Some(id).filter(|id| id != "all") })
+                    }
+                    (None, None) if rules => Self::Rules(target),
+                    (None, None) => Self::Faults(target),
+                }
+            }
         }
     }
 }
@@ -192,27 +215,20 @@ pub(super) fn run(global: &Global, action: ContainmentAction) -> Result<(), Fail
             format!("{}: {} was injected\n", done.target, done.fault)
         })
         .map(drop),
+        ContainmentAction::Rules(target) => {
+            show(global, &Request::InjectRules { target }, |list: &Vec<InjectionEntry>| rules(list)).map(drop)
+        }
+        ContainmentAction::Clear(request) => show(global, &request, |done: &InjectionsCleared| {
+            let rules = if done.cleared == 1 { "rule is" } else { "rules are" };
+            format!("{}: {} {rules} gone\n", done.target, done.cleared)
+        })
+        .map(drop),
         ContainmentAction::Eeh => show(global, &Request::EehShow {}, eeh).map(drop),
         ContainmentAction::Orphans => {
             show(global, &Request::OrphanList {}, |list: &Vec<OrphanEntry>| orphans(list)).map(drop)
         }
         ContainmentAction::Aer(target) => show(global, &Request::FunctionAer { target }, aer).map(drop),
     }
-}
-
-/// One request, one document, which is printed and given back.
-fn show<T: DeserializeOwned + Serialize>(
-    global: &Global,
-    request: &Request,
-    words: impl Fn(&T) -> String,
-) -> Result<T, Failure> {
-    let report: T = Client::connect(&global.control_socket())?.ask(request)?;
-    if global.json {
-        print_json(&report)?
-    } else {
-        print_text(&words(&report))?
-    };
-    Ok(report)
 }
 
 fn pes(list: &[PeSummary]) -> String {
@@ -308,6 +324,18 @@ fn faults(list: &[FaultEntry]) -> String {
     table(&["FAULT", "ABOUT"], list.iter().map(|it| vec![it.fault.clone(), it.about.clone()]).collect())
 }
 
+fn rules(list: &[InjectionEntry]) -> String {
+    if list.is_empty() {
+        return String::from("nothing is injected; see `portcullis inject --help`\n");
+    }
+    let row = |it: &InjectionEntry| {
+        let state =
+            if it.refused.is_empty() { it.state.clone() } else { format!("{}: {}", it.state, it.refused) };
+        vec![it.id.clone(), it.rule.clone(), it.hits.to_string(), state]
+    };
+    table(&["ID", "RULE", "HITS", "STATE"], list.iter().map(row).collect())
+}
+
 fn eeh(report: &EehReport) -> String {
     let on = |is: bool| if is { "on" } else { "off" };
     let mut text = format!(
@@ -384,6 +412,15 @@ mod tests {
         assert_eq!(action("inject disk0"), ContainmentAction::Faults(String::from("disk0")));
         let injected = Request::PeInject { target: String::from("disk0"), fault: String::from("hang") };
         assert_eq!(action("inject disk0 hang"), ContainmentAction::Inject(injected));
+    }
+
+    #[test]
+    fn rules_are_listed_and_cleared() {
+        let target = || String::from("disk0");
+        assert_eq!(action("inject disk0 --rules"), ContainmentAction::Rules(target()));
+        let clear = |id| ContainmentAction::Clear(Request::InjectClear { target: target(), id });
+        assert_eq!(action("inject disk0 --clear all"), clear(None));
+        assert_eq!(action("inject disk0 --clear 3"), clear(Some(String::from("3"))));
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::back_end::{BACK_END_HELP, BackEnd, BackEndAction};
 use super::containment::{
     AER_HELP, ContainmentAction, EEH_HELP, FREEZE_HELP, INJECT_HELP, Inject, PE_HELP, Pe, PeTarget, PeVerb,
     RECOVER_HELP,
 };
 use super::events::{EVENTS_HELP, Events};
+use super::proxy::{PROXY_HELP, Proxy};
 use super::slots;
 use super::zpci::{ZPCI_HELP, Zpci, ZpciAction};
 use crate::control::protocol::{Request, ResetChoice};
@@ -20,6 +22,7 @@ const AFTER_HELP: &str = "\
 Examples:
   portcullis serve                       serve one 1 GiB NVMe disk; prints how to attach it to a VM
   portcullis serve lab.toml              serve what the file describes
+  portcullis proxy --upstream /run/spdk/disk0 --listen /run/vm1/disk0.sock
   portcullis ls                          what is served, in which state, and who uses it
   portcullis show 0000:01:00.0           all about one function (`01:00.0` or its slot works too)
   portcullis dump | lspci -vvv -F /dev/stdin
@@ -68,6 +71,9 @@ pub enum Command {
     /// Serve the functions that FILE describes; without FILE, one NVMe disk
     #[command(after_help = SERVE_HELP)]
     Serve(Serve),
+    /// Serve one function of another vfio-user server, and outlive that server
+    #[command(after_help = PROXY_HELP)]
+    Proxy(Proxy),
     /// List the functions (function list)
     Ls,
     /// Show one function: configuration, gate, client, DMA, interrupts (function show)
@@ -149,6 +155,9 @@ pub enum Command {
     /// PEs, which fail together: list, show, freeze, thaw, recover, inject
     #[command(after_help = PE_HELP)]
     Pe(Pe),
+    /// Back ends of remote functions: list, show, retry
+    #[command(after_help = BACK_END_HELP)]
+    Backend(BackEnd),
     /// Slots: list, show, plug, unplug, power, button, eject, latch, cancel
     #[command(subcommand)]
     Slot(slots::SlotVerb),
@@ -443,6 +452,10 @@ fn size_argument(text: &str) -> Result<u64, String> {
 pub enum Action {
     /// Run the daemon.
     Serve(Serve),
+    /// Run the daemon with one remote function.
+    Proxy(Proxy),
+    /// Ask the daemon about back ends.
+    BackEnd(BackEndAction),
     /// Run the host driver.
     Exercise(Exercise),
     /// Ask the daemon.
@@ -479,6 +492,8 @@ impl From<Command> for Action {
     fn from(command: Command) -> Self {
         match command {
             Command::Serve(serve) => Self::Serve(serve),
+            Command::Proxy(it) => Self::Proxy(it),
+            Command::Backend(it) => Self::BackEnd(it.into()),
             Command::Exercise(exercise) => Self::Exercise(exercise),
             Command::Ls | Command::Function(FunctionVerb::List) => Self::FunctionList,
             Command::Show(target) | Command::Function(FunctionVerb::Show(target)) => {

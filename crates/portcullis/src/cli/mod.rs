@@ -1,11 +1,13 @@
 //! The command line: [`grammar`] says what can be said, [`exit`] how it ends, the rest does it.
 
 mod ask;
+mod back_end;
 mod containment;
 mod events;
 mod exercise;
 pub mod exit;
 pub mod grammar;
+mod proxy;
 mod serve;
 mod slots;
 mod text;
@@ -16,7 +18,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::control::client::Client;
+use crate::control::protocol::Request;
 use crate::run_dir;
 use exit::{Exit, Failure};
 use grammar::{Action, CommandLine, Global};
@@ -26,6 +31,8 @@ pub fn run() -> Exit {
     let CommandLine { global, command } = CommandLine::parse();
     let done = match Action::from(command) {
         Action::Serve(serve) => serve::run(&global, &serve),
+        Action::Proxy(it) => proxy::run(&global, it),
+        Action::BackEnd(action) => back_end::run(&global, action),
         Action::Exercise(options) => exercise::run(&global, &options),
         Action::EventList(options) => events::run(&global, options),
         Action::Slots(action) => slots::run(&global, action),
@@ -64,4 +71,19 @@ fn print_json(document: &impl Serialize) -> Result<(), Failure> {
 /// Prints text as it is.
 fn print_text(text: &str) -> Result<(), Failure> {
     Ok(io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// One request, one document, which is printed and given back.
+fn show<T: DeserializeOwned + Serialize>(
+    global: &Global,
+    request: &Request,
+    words: impl Fn(&T) -> String,
+) -> Result<T, Failure> {
+    let report: T = Client::connect(&global.control_socket())?.ask(request)?;
+    if global.json {
+        print_json(&report)?
+    } else {
+        print_text(&words(&report))?
+    };
+    Ok(report)
 }

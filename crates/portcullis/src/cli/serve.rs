@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gate::{Deadline, ThreadToken};
+use remote::config::{Mode as ReplayMode, RemoteConfig};
 use rustix::fs::Mode;
 
 use super::exit::{Exit, Failure};
@@ -28,7 +29,19 @@ pub(super) fn run(global: &Global, serve: &Serve) -> Result<(), Failure> {
         let (slots, word) = (config.slots.len(), if config.slots.len() == 1 { "slot" } else { "slots" });
         return print_text(&format!("{slots} {word}, nothing wrong in the file\n"));
     }
+    let from_file = config.as_ref().and_then(|config| config.daemon.run_dir.clone());
+    let path = global.run_dir.clone().or(from_file).unwrap_or_else(|| global.run_dir());
     start_log(config.as_ref().map(|config| &config.daemon))?;
+    serve_here(global, &path, |run_dir| config.unwrap_or_else(|| Config::built_in(run_dir)))
+}
+
+/// Serves in the foreground until a signal ends it. What is served may depend on the
+/// run directory.
+pub(super) fn serve_here(
+    global: &Global,
+    run_dir: &Path,
+    config: impl FnOnce(&Path) -> Config,
+) -> Result<(), Failure> {
     // Before any other thread is started, so that none of them is interrupted.
     let system = |error: std::io::Error| Failure::new(Exit::Failed, format!("cannot take signals: {error}"));
     let mut signals = Signals::block().map_err(system)?;
@@ -36,10 +49,8 @@ pub(super) fn run(global: &Global, serve: &Serve) -> Result<(), Failure> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let mut token = ThreadToken::at_thread_entry();
 
-    let from_file = config.as_ref().and_then(|config| config.daemon.run_dir.clone());
-    let path = global.run_dir.clone().or(from_file).unwrap_or_else(|| global.run_dir());
-    let run_dir = RunDir::hold(&path)?;
-    let config = config.unwrap_or_else(|| Config::built_in(run_dir.path()));
+    let run_dir = RunDir::hold(run_dir)?;
+    let config = config(run_dir.path());
     let drain_deadline = config.daemon.drain_deadline;
     let journal = Arc::new(Journal::default());
     let daemon = Daemon::start(&mut token, config, run_dir, &journal)
@@ -60,7 +71,7 @@ fn read_file(file: &Path) -> Result<Config, Failure> {
     Config::parse(file, &text).map_err(|complaints| Failure::new(Exit::Usage, complaints.to_string()))
 }
 
-fn start_log(config: Option<&DaemonConfig>) -> Result<(), Failure> {
+pub(super) fn start_log(config: Option<&DaemonConfig>) -> Result<(), Failure> {
     let from_file = config.and_then(|config| config.log.clone());
     let wanted = std::env::var("PORTCULLIS_LOG").ok().or(from_file).unwrap_or_else(|| String::from("info"));
     log::start(&wanted).map_err(|error| {
@@ -92,7 +103,13 @@ fn announce(global: &Global, places: &[Arc<Place>]) -> Result<(), Failure> {
         let cloud_hypervisor = command_lines::cloud_hypervisor(&place.socket);
         let _ = writeln!(text, "attach it to QEMU 10.1 or newer:\n{qemu}\n");
         let _ = writeln!(text, "or to cloud-hypervisor:\n{cloud_hypervisor}\n");
-        if matches!(place.device(), Some(DeviceConfig::Nvme { .. })) {
+        let replays = |remote: &RemoteConfig| remote.mode == ReplayMode::Replay;
+        let is_nvme = match place.device() {
+            Some(DeviceConfig::Nvme { .. }) => true,
+            Some(DeviceConfig::Remote { remote }) => replays(&remote),
+            _ => false,
+        };
+        if is_nvme {
             let socket = command_lines::shell_quoted(&place.socket.display().to_string());
             let _ =
                 writeln!(text, "or see it work without a virtual machine:\nportcullis exercise {socket}\n");

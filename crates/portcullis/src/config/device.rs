@@ -12,6 +12,7 @@ use super::backing::{BACKING_EXAMPLE, read_backing};
 use super::document::{Taken, required_table};
 use super::endpoint::read_endpoint;
 use super::ism::read_ism;
+use super::remote::read_remote;
 use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 
@@ -22,6 +23,7 @@ enum Model {
     Nvme,
     EndpointTest,
     Ism,
+    Remote,
 }
 
 /// Reads the device of `slot`, with the backing if the model has one.
@@ -49,6 +51,11 @@ pub(super) fn read_device(
             refuse_backing(reading, slot, "an ism device");
             Some(DeviceConfig::Ism { ism: read_ism(reading, value, taken)? })
         }
+        Model::Remote => {
+            refuse_backing(reading, slot, "a remote device");
+            let remote = read_remote(reading, base, value, taken)?;
+            Some(DeviceConfig::Remote { remote: Box::new(remote) })
+        }
     }
 }
 
@@ -66,7 +73,12 @@ fn model_of(reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>) -> Option<M
         reading.complain(section.span.clone(), "device has no `model`", "add model = \"nvme\"");
         return None;
     }
-    let models = [("nvme", Model::Nvme), ("endpoint-test", Model::EndpointTest), ("ism", Model::Ism)];
+    let models = [
+        ("nvme", Model::Nvme),
+        ("endpoint-test", Model::EndpointTest),
+        ("ism", Model::Ism),
+        ("remote", Model::Remote),
+    ];
     section.choice(reading, "model", &models)
 }
 

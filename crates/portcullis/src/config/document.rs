@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::containment::{ContainmentConfig, OnError, read_containment};
 use super::device::{DEVICE_EXAMPLE, read_device};
 use super::diagnostic::{Diagnostic, Diagnostics, Source};
+use super::remote::read_socket;
 use super::section::{Placed, Reading, Section};
 use super::size::parse_duration;
 use super::watchdog::read_watchdog;
@@ -129,6 +130,8 @@ pub(super) struct Taken {
     pub(super) uids: BTreeMap<u32, usize>,
     /// Names of networks, and numbers there.
     pub(super) gids: BTreeMap<(String, u32), usize>,
+    pub(super) upstreams: BTreeMap<PathBuf, usize>,
+    pub(super) sockets: BTreeMap<PathBuf, usize>,
 }
 
 /// Enters `key`; complains with the earlier line if it is there already.
@@ -154,7 +157,18 @@ fn read_slot(
     value: &Spanned<DeValue<'_>>,
     taken: &mut Taken,
 ) -> Option<SlotConfig> {
-    let keys = ["name", "address", "device", "backing", "attention_button", "latch", "zpci", "on_error"];
+    let keys = [
+        "name",
+        "address",
+        "socket",
+        "device",
+        "backing",
+        "attention_button",
+        "latch",
+        "zpci",
+        "on_error",
+        "inject",
+    ];
     let section = Section::open(reading, value, "slot", &keys, SLOT_EXAMPLE)?;
     let name = section.required_text(reading, "name", "disk0").and_then(|text| {
         claim(reading, &mut taken.names, text.value.to_owned(), &text.span, "name");
@@ -165,6 +179,14 @@ fn read_slot(
         claim(reading, &mut taken.addresses, address, &text.span, "address");
         Some(address)
     });
+    let socket = match section.text(reading, "socket", "/run/vm1/disk0.sock") {
+        Some(text) => Some(read_socket(reading, base, &text, taken)?),
+        None => None,
+    };
+    let inject = match section.get("inject") {
+        Some(value) => read_inject(reading, value),
+        None => Some(Vec::new()),
+    };
     let device = match section.get("device") {
         Some(value) => Some(read_device(reading, base, &section, value, taken)),
         None => {
@@ -189,11 +211,46 @@ fn read_slot(
     // A device that is wrong has been complained of.
     let device = device.map_or(Some(None), |read| read.map(Some));
     let (name, address, device, port, zpci, on_error) = (name?, address?, device?, port?, zpci?, on_error?);
+    let inject = inject?;
     if address.bus() == 0 && port != PortConfig::default() {
         let message = "a slot on the root bus has no port, and so neither `attention_button` nor `latch`";
         reading.complain(section.span.clone(), message, "remove them, or choose another bus");
     }
-    Some(SlotConfig { name, address, device, port, zpci, on_error, position, backing_position })
+    Some(SlotConfig {
+        name,
+        address,
+        socket,
+        device,
+        inject,
+        port,
+        zpci,
+        on_error,
+        position,
+        backing_position,
+    })
+}
+
+/// Faults that are injected from the start on, as `portcullis inject` takes them.
+fn read_inject(reading: &mut Reading<'_>, value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+    let example = "write inject = [\"read-slow:delay=5ms,count=100\"]";
+    let Some(array) = value.get_ref().as_array() else {
+        let message = format!("`inject` must be a list of strings, not a {}", value.get_ref().type_str());
+        reading.complain(value.span(), message, example);
+        return None;
+    };
+    let mut rules = Vec::new();
+    for word in array {
+        let Some(text) = word.get_ref().as_str() else {
+            reading.complain(word.span(), "a fault to inject must be a string", example);
+            return None;
+        };
+        if let Err(error) = text.parse::<::remote::inject::Rule>() {
+            reading.complain(word.span(), format!("`{text}` cannot be injected: {error}"), example);
+            return None;
+        }
+        rules.push(text.to_owned());
+    }
+    Some(rules)
 }
 
 fn read_port(reading: &mut Reading<'_>, section: &Section<'_, '_>) -> Option<PortConfig> {

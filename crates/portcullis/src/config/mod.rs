@@ -13,6 +13,7 @@ pub mod diagnostic;
 mod document;
 mod endpoint;
 mod ism;
+mod remote;
 mod section;
 pub mod size;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use pci_spec::Bdf;
 
 pub use containment::{ContainmentConfig, OnError};
 pub use diagnostic::{Diagnostic, Diagnostics, Position};
+pub use remote::restart_command;
 pub use zpci::ZpciConfig;
 
 /// Longest `drain_deadline` accepted, in seconds.
@@ -96,8 +98,12 @@ pub struct SlotConfig {
     pub name: String,
     /// Where the function stands.
     pub address: Bdf,
+    /// `socket`: where its clients connect; `None`: at `cntrl` in its directory.
+    pub socket: Option<PathBuf>,
     /// What is plugged in at the start; `None`: nothing.
     pub device: Option<DeviceConfig>,
+    /// `inject`: faults that it is given from the start on.
+    pub inject: Vec<String>,
     /// What the port of the slot has.
     pub port: PortConfig,
     /// How the function shows in the s390 view.
@@ -141,6 +147,11 @@ pub enum DeviceConfig {
         /// The device.
         ism: models::ism::Config,
     },
+    /// `model = "remote"`.
+    Remote {
+        /// The back end, and how it is lived with.
+        remote: Box<::remote::config::RemoteConfig>,
+    },
 }
 
 impl DeviceConfig {
@@ -150,6 +161,7 @@ impl DeviceConfig {
             Self::Nvme { .. } => "nvme",
             Self::EndpointTest { .. } => "endpoint-test",
             Self::Ism { .. } => "ism",
+            Self::Remote { .. } => "remote",
         }
     }
 
@@ -164,6 +176,7 @@ impl DeviceConfig {
             Self::Nvme { controller, .. } => controller.multi_function = true,
             Self::EndpointTest { endpoint, .. } => endpoint.multi_function = true,
             Self::Ism { ism } => ism.multi_function = true,
+            Self::Remote { remote } => remote.nvme.multi_function = true,
         }
     }
 }
@@ -205,13 +218,18 @@ impl Config {
 
     /// One NVMe disk `disk0` at 0000:01:00.0 on a sparse file of 1 GiB in `run_dir`.
     pub fn built_in(run_dir: &Path) -> Self {
-        let disk = SlotConfig {
-            name: String::from("disk0"),
+        let backing = BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) };
+        Self::one_slot("disk0", DeviceConfig::Nvme { controller: models::nvme::Config::default(), backing })
+    }
+
+    /// One slot at 0000:01:00.0 with `device` in it, and everything else as it is without being configured.
+    pub fn one_slot(name: &str, device: DeviceConfig) -> Self {
+        let slot = SlotConfig {
+            name: name.to_owned(),
             address: Bdf::from_routing_id(0, 0x0100),
-            device: Some(DeviceConfig::Nvme {
-                controller: models::nvme::Config::default(),
-                backing: BackingConfig::File { path: run_dir.join("disk0.img"), size: Some(1 << 30) },
-            }),
+            socket: None,
+            device: Some(device),
+            inject: Vec::new(),
             port: PortConfig::default(),
             zpci: ZpciConfig::default(),
             on_error: OnError::default(),
@@ -222,7 +240,7 @@ impl Config {
             daemon: DaemonConfig::default(),
             watchdog: WatchdogConfig::default(),
             containment: ContainmentConfig::default(),
-            slots: vec![disk],
+            slots: vec![slot],
         }
     }
 }

@@ -9,6 +9,7 @@
 //! Concurrency: one thread accepts, and each client has a thread of its own, so that a reset that waits for one
 //! function's gate delays nobody else. Their number is bounded.
 
+pub mod back_end;
 pub mod client;
 pub mod containment;
 pub mod line;

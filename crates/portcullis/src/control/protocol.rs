@@ -108,8 +108,39 @@ pub enum Request {
     PeInject {
         /// PE, address or slot name.
         target: String,
-        /// Name of a fault, `TYPE:FUNCTION:ADDRESS:MASK`, or `aer:` and the name of an error.
+        /// Name of a fault, `TYPE:FUNCTION:ADDRESS:MASK`, `aer:` and the name of an error, or a rule such as
+        /// `read-slow:delay=5ms`.
         fault: String,
+    },
+    /// The rules that one function is given faults by: an array of [`super::back_end::InjectionEntry`].
+    #[serde(rename = "inject rules")]
+    InjectRules {
+        /// Address or slot name.
+        target: String,
+    },
+    /// Ends one such rule, or all: a [`super::back_end::InjectionsCleared`].
+    #[serde(rename = "inject clear")]
+    InjectClear {
+        /// Address or slot name.
+        target: String,
+        /// Which; all if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+    },
+    /// All remote functions: an array of [`super::back_end::BackEndReport`].
+    #[serde(rename = "backend list")]
+    BackEndList {},
+    /// One remote function: a [`super::back_end::BackEndReport`].
+    #[serde(rename = "backend show")]
+    BackEndShow {
+        /// Address or slot name.
+        target: String,
+    },
+    /// Tries to reconnect at once: a [`super::back_end::BackEndReport`].
+    #[serde(rename = "backend retry")]
+    BackEndRetry {
+        /// Address or slot name.
+        target: String,
     },
     /// Counters, budget and history of containment: a [`super::containment::EehReport`].
     #[serde(rename = "eeh show")]

@@ -7,12 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use assign::{Assignment, EventSink};
-use gate::Gate;
+use gate::{Gate, ThreadToken};
 use models::nvme::backing::{DirectIo, FileOptions};
 use models::nvme::{self, Backing, BackingError};
 use models::{endpoint, ism};
 use pci_core::Function;
+use remote::Remote;
+use remote::config::Mode;
 
+use super::back_end::Overseer;
+use super::image;
 use crate::config::size::format_size;
 use crate::config::{BackingConfig, DeviceConfig};
 
@@ -31,41 +35,67 @@ impl std::fmt::Display for BuildComplaint {
     }
 }
 
-/// Opens the backing and builds the device, behind `gate`. Also the size of the backing, in bytes; 0 without one.
+/// A device that was built.
+pub(super) struct Device {
+    pub(super) assignment: Arc<Assignment>,
+    /// Size of the backing, in bytes; 0 without one.
+    pub(super) size: u64,
+    /// The life of its back end, if it has one.
+    pub(super) remote: Option<Arc<Remote>>,
+}
+
+impl Device {
+    fn of(assignment: Arc<Assignment>) -> Device {
+        Device { assignment, size: 0, remote: None }
+    }
+}
+
+/// Opens the backing, or connects to the back end, of which `watch` is told; and builds the device, behind `gate`.
 pub(super) fn build(
+    token: &mut ThreadToken,
     device: &DeviceConfig,
     gate: Gate,
     events: Arc<dyn EventSink>,
+    watch: impl FnOnce(Mode) -> Arc<Overseer>,
     placed: impl FnOnce(Function) -> Function,
-) -> Result<(Arc<Assignment>, u64), BuildComplaint> {
+) -> Result<Device, BuildComplaint> {
     let unfit = |error: &dyn std::fmt::Display| {
         complaint(format!("the device cannot be built: {error}"), "correct the device")
     };
     match device {
         DeviceConfig::Nvme { controller, backing } => {
-            let (backing, size) = open_backing(backing).map_err(|error| backing_complaint(&error))?;
+            let (backing, size) = open_backing(token, backing).map_err(|error| backing_complaint(&error))?;
             let built = nvme::build_with(gate, controller, backing, events, placed);
-            Ok((built.map_err(|error| unfit(&error))?, size))
+            let assignment = built.map_err(|error| unfit(&error))?;
+            Ok(Device { assignment, size, remote: None })
         }
         DeviceConfig::EndpointTest { endpoint, rom } => {
             let mut endpoint = endpoint.clone();
             endpoint.rom = rom.as_deref().map(read_rom).transpose()?;
             let built = endpoint::build_with(gate, &endpoint, events, placed);
-            Ok((built.map_err(|error| unfit(&error))?, 0))
+            Ok(Device::of(built.map_err(|error| unfit(&error))?))
         }
         DeviceConfig::Ism { ism } => {
             let built = ism::build_with(gate, ism, events, placed);
-            Ok((built.map_err(|error| unfit(&error))?, 0))
+            Ok(Device::of(built.map_err(|error| unfit(&error))?))
+        }
+        DeviceConfig::Remote { remote } => {
+            let watch = watch(remote.mode);
+            let opened = Remote::open(token, remote, gate, events, Arc::clone(&watch) as _, placed);
+            let (assignment, remote) = opened
+                .map_err(|error| complaint(format!("its back end cannot be used: {error}"), error.fix()))?;
+            watch.belongs_to(&assignment);
+            Ok(Device { remote: Some(remote), ..Device::of(assignment) })
         }
     }
 }
 
-fn open_backing(config: &BackingConfig) -> Result<(Backing, u64), BackingError> {
+fn open_backing(token: &mut ThreadToken, config: &BackingConfig) -> Result<(Backing, u64), BackingError> {
     match config {
         BackingConfig::Memory { size } => Ok((Backing::memory(*size)?, *size)),
         BackingConfig::File { path, size } => {
             let options = FileOptions { size: *size, direct: DirectIo::WherePossible };
-            let backing = Backing::file(path, &options)?;
+            let backing = image::open(token, path, &options)?;
             let size = backing.size();
             Ok((backing, size))
         }

@@ -17,9 +17,11 @@
 //! The control socket first, so that nobody asks for anything any more; then recoveries from errors. Then no new client, and the sessions end. Then every
 //! slot at once: its gates are retired, its devices are dropped, which flushes their backings, and the sockets are gone.
 
+mod back_end;
 mod build;
 mod consumer;
 mod containment;
+mod image;
 mod machine;
 mod operations;
 mod operator;

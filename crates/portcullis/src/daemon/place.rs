@@ -4,18 +4,23 @@
 //! operators. Held for a copy or a move; a device is built and dropped outside.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use ::slot::Controller;
 use assign::Assignment;
-use gate::Gate;
 use gate::lock::Leaf;
+use gate::{Gate, ThreadToken};
 use pci_spec::Bdf;
+use remote::Remote;
+use remote::inject::{AddError, Injections, Rule, RuleId};
 use topology::fabric::PlugId;
 use vfio_user::server::{BindError, Server, ServerOptions, Visits};
 use zpci::region::IoRegion;
 use zpci::{View, Watched, Zdev};
 
-use super::build::{BuildComplaint, build};
+use super::back_end::{Overseer, Owner};
+use super::build::{BuildComplaint, Device, build};
+use super::containment::Contained;
 use super::machine::Machine;
 use super::zpci::MAX_STORE;
 use crate::config::{DeviceConfig, Diagnostic, OnError, SlotConfig};
@@ -43,6 +48,10 @@ pub struct Place {
     io_region: Option<bool>,
     /// Functions of one device say that there are others.
     beside_others: bool,
+    /// Faults that every device here is given from its start on.
+    inject: Vec<Rule>,
+    /// Who owns what stands here; set once, when the slot is made.
+    owner: Arc<OnceLock<Owner>>,
     /// Rank: 63, place; a leaf. What stands here changes as a whole.
     standing: Leaf<ranks::Place, Standing>,
 }
@@ -65,6 +74,8 @@ struct Plugged {
     assignment: Arc<Assignment>,
     size: u64,
     id: PlugId,
+    remote: Option<Arc<Remote>>,
+    injections: Arc<Injections>,
 }
 
 /// A device that nobody has seen yet.
@@ -74,6 +85,10 @@ pub(super) struct Built {
     pub(super) view: Arc<View>,
     /// Size of its backing, in bytes; 0 without one.
     size: u64,
+    /// The life of its back end, if it has one.
+    remote: Option<Arc<Remote>>,
+    /// What it is given of faults.
+    injections: Arc<Injections>,
 }
 
 impl Place {
@@ -88,12 +103,15 @@ impl Place {
         visits: Arc<dyn Visits>,
         run_dir: &RunDir,
     ) -> Result<Place, Diagnostic> {
-        let socket = run_dir.slot_socket(&config.name).map_err(|error| {
-            // The error brings its own fix on a line of its own.
-            let text = error.to_string();
-            let (message, fix) = text.split_once("\nfix: ").unwrap_or((&text, "name another run_dir"));
-            complaint(config, message, fix)
-        })?;
+        let socket = match &config.socket {
+            Some(socket) => socket.clone(),
+            None => run_dir.slot_socket(&config.name).map_err(|error| {
+                // The error brings its own fix on a line of its own.
+                let text = error.to_string();
+                let (message, fix) = text.split_once("\nfix: ").unwrap_or((&text, "name another run_dir"));
+                complaint(config, message, fix)
+            })?,
+        };
         let server = Server::bind_empty(&socket, ServerOptions::default());
         let server = server.map_err(|error| bind_complaint(config, &error))?.watched_by(visits);
         let standing = Standing {
@@ -112,6 +130,9 @@ impl Place {
             on_error: config.on_error,
             io_region: config.zpci.io_region,
             beside_others,
+            // Read from the file as rules.
+            inject: config.inject.iter().filter_map(|rule| rule.parse().ok()).collect(),
+            owner: Arc::default(),
             standing: Leaf::new(standing),
         })
     }
@@ -131,6 +152,34 @@ impl Place {
         self.standing.lock().plugged.as_ref().map(|plugged| Arc::clone(&plugged.assignment))
     }
 
+    /// The life of the back end of what stands here, if it has one.
+    pub(super) fn remote(&self) -> Option<Arc<Remote>> {
+        self.standing.lock().plugged.as_ref().and_then(|plugged| plugged.remote.clone())
+    }
+
+    /// The faults that what stands here is given.
+    pub(super) fn injections(&self) -> Option<Arc<Injections>> {
+        self.standing.lock().plugged.as_ref().map(|plugged| Arc::clone(&plugged.injections))
+    }
+
+    /// Gives what stands here a fault; why not, in words.
+    pub(super) fn inject(&self, token: &mut ThreadToken, rule: Rule) -> Result<RuleId, String> {
+        let standing = {
+            let standing = self.standing.lock();
+            let plugged = standing.plugged.as_ref();
+            plugged.map(|it| (Arc::clone(&it.injections), Arc::clone(&it.assignment)))
+        };
+        let (injections, assignment) = standing.ok_or("nothing is plugged in any more")?;
+        inject(token, &injections, &assignment, rule).map_err(|error| error.to_string())
+    }
+
+    /// The slot is made.
+    pub(super) fn belongs_to(&self, controller: &Arc<Controller>, contained: &Arc<Contained>) {
+        let owner = Owner { controller: Arc::downgrade(controller), contained: Arc::downgrade(contained) };
+        // Made once.
+        let _ = self.owner.set(owner);
+    }
+
     /// Size of what holds its data, in bytes; 0 without, and while nothing is plugged in.
     pub fn size(&self) -> u64 {
         self.standing.lock().plugged.as_ref().map_or(0, |plugged| plugged.size)
@@ -140,13 +189,14 @@ impl Place {
     /// last, if anything was.
     pub(super) fn prepare(
         &self,
+        token: &mut ThreadToken,
         device: Option<&DeviceConfig>,
         machine: &Machine,
         journal: &Arc<Journal>,
     ) -> Result<(), BuildComplaint> {
         let last = self.device();
         let Some(device) = device.or(last.as_ref()) else { return Ok(()) };
-        let built = self.build(device, machine, journal)?;
+        let built = self.build(token, device, machine, journal)?;
         let before = {
             let mut standing = self.standing.lock();
             standing.device = Some(device.clone());
@@ -160,6 +210,7 @@ impl Place {
     /// What was prepared, or else is built now; `None` if nothing is to stand here.
     pub(super) fn take_built(
         &self,
+        token: &mut ThreadToken,
         machine: &Machine,
         journal: &Arc<Journal>,
     ) -> Result<Option<Built>, BuildComplaint> {
@@ -169,13 +220,14 @@ impl Place {
         };
         match (prepared, device) {
             (Some(built), _) => Ok(Some(built)),
-            (None, Some(device)) => self.build(&device, machine, journal).map(Some),
+            (None, Some(device)) => self.build(token, &device, machine, journal).map(Some),
             (None, None) => Ok(None),
         }
     }
 
     fn build(
         &self,
+        token: &mut ThreadToken,
         device: &DeviceConfig,
         machine: &Machine,
         journal: &Arc<Journal>,
@@ -190,7 +242,19 @@ impl Place {
         }
         let events = Watched::new(Arc::clone(journal) as _);
         let placed = |function| machine.place(function, self.address);
-        let (assignment, size) = build(&device, gate, Arc::clone(&events) as _, placed)?;
+        let watch = |mode| {
+            Arc::new(Overseer {
+                name: self.name.clone(),
+                address: self.address,
+                mode,
+                journal: Arc::clone(journal),
+                owner: Arc::clone(&self.owner),
+                assignment: OnceLock::new(),
+            })
+        };
+        let built = build(token, &device, gate, Arc::clone(&events) as _, watch, placed)?;
+        let Device { assignment, size, remote } = built;
+        let injections = self.injections_of(token, &assignment, remote.as_ref());
         let view = View::new(&self.zdev, &assignment, MAX_STORE);
         events.belongs_to(&view);
         if self.on_error == OnError::Notify {
@@ -200,7 +264,26 @@ impl Place {
             // Nobody has it yet, and it has no other.
             let _ = assignment.add_region(IoRegion::new(Arc::clone(&view)));
         }
-        Ok(Built { assignment, view, size })
+        Ok(Built { assignment, view, size, remote, injections })
+    }
+
+    /// The faults that a device is given, with those that all here are.
+    fn injections_of(
+        &self,
+        token: &mut ThreadToken,
+        assignment: &Assignment,
+        remote: Option<&Arc<Remote>>,
+    ) -> Arc<Injections> {
+        let injections = Injections::new(&self.name, rand_seed());
+        if let Some(remote) = remote {
+            injections.set_back_end(Some(Arc::downgrade(remote) as _));
+        }
+        for rule in &self.inject {
+            if let Err(error) = inject(token, &injections, assignment, *rule) {
+                tracing::warn!(function = self.name, "{rule} is not injected: {error}");
+            }
+        }
+        injections
     }
 
     /// What was prepared is not plugged in after all.
@@ -211,14 +294,19 @@ impl Place {
 
     /// It is in the hardware.
     pub(super) fn is_plugged(&self, built: Built, id: PlugId) {
-        let plugged = Plugged { assignment: built.assignment, size: built.size, id };
+        let Built { assignment, view: _, size, remote, injections } = built;
+        let plugged = Plugged { assignment, size, id, remote, injections };
         self.standing.lock().plugged = Some(plugged);
     }
 
     /// It leaves the hardware: by which number it is known there.
-    pub(super) fn take_plugged(&self) -> Option<(Arc<Assignment>, PlugId)> {
-        let plugged = self.standing.lock().plugged.take()?;
-        Some((plugged.assignment, plugged.id))
+    pub(super) fn take_plugged(
+        &self,
+        token: &mut ThreadToken,
+    ) -> Option<(Arc<Assignment>, PlugId, Option<Arc<Remote>>)> {
+        let Plugged { assignment, id, remote, injections, size: _ } = self.standing.lock().plugged.take()?;
+        injections.clear(token);
+        Some((assignment, id, remote))
     }
 }
 
@@ -237,6 +325,24 @@ impl Place {
         let left = self.standing.lock().left.clone();
         left.into_iter().filter(|device| device.strong_count() > 0).collect()
     }
+}
+
+/// A function pays for what can be injected from the first rule on.
+fn inject(
+    token: &mut ThreadToken,
+    injections: &Arc<Injections>,
+    assignment: &Assignment,
+    rule: Rule,
+) -> Result<RuleId, AddError> {
+    // False: it is attached already.
+    let _ = injections.attach(assignment.function(), assignment.port());
+    injections.add(token, rule)
+}
+
+/// Where the draws of a device's faults begin; `portcullis inject --rules` could not repeat them anyway.
+fn rand_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
 }
 
 pub(super) fn complaint(

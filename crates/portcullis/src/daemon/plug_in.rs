@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ::slot::Event;
+use gate::ThreadToken;
 
 use super::machine::Machine;
 use super::operations::Operation;
@@ -31,6 +32,7 @@ impl PlugIn<'_> {
     /// What is wrong, in words.
     pub(super) fn build(
         &mut self,
+        token: &mut ThreadToken,
         card: Option<&DeviceConfig>,
         machine: &Machine,
         journal: &Arc<Journal>,
@@ -38,7 +40,7 @@ impl PlugIn<'_> {
         self.built = true;
         for place in &*self.slot.places {
             place
-                .prepare(card, machine, journal)
+                .prepare(token, card, machine, journal)
                 .map_err(|complaint| format!("{}: {complaint}", place.name))?;
         }
         Ok(())

@@ -69,7 +69,8 @@ impl Port {
         let mut views = Vec::new();
         for place in &*self.places {
             let at_place = |error: &dyn std::fmt::Display| format!("{}: {error}", place.name);
-            let built = place.take_built(&self.machine, &self.journal).map_err(|error| at_place(&error))?;
+            let built =
+                place.take_built(token, &self.machine, &self.journal).map_err(|error| at_place(&error))?;
             let Some(built) = built else { continue };
             let function = Arc::clone(built.assignment.function());
             let id = self.machine.plug(function, place.address).map_err(|error| at_place(&error))?;
@@ -98,7 +99,11 @@ impl Port {
     /// Takes everything out again, highest first (HP-01).
     fn take_down(&self, token: &mut ThreadToken, deadline: Deadline) {
         for place in self.places.iter().rev() {
-            if let Some((assignment, id)) = place.take_plugged() {
+            if let Some((assignment, id, remote)) = place.take_plugged(token) {
+                // First: from here on nothing is asked of the back end any more, and nobody waits for it.
+                if let Some(remote) = remote {
+                    remote.close(token, deadline);
+                }
                 // Of a card that did not come up, or came up when nobody waited for it any more: whoever has found it in
                 // between reaches nothing of it, nor of the next one (law 5).
                 let _ = assignment.function().disconnect(token, deadline);

@@ -64,7 +64,7 @@ pub(super) fn slots(
     let mut complaints = Vec::new();
     let mut slots = Vec::new();
     for group in groups(configured) {
-        match make(&group, run_dir, &surroundings, &vms) {
+        match make(token, &group, run_dir, &surroundings, &vms, &contained) {
             Ok(slot) => slots.push((slot, group)),
             Err(more) => complaints.extend(more),
         }
@@ -108,10 +108,12 @@ fn groups(configured: Vec<SlotConfig>) -> Vec<Vec<SlotConfig>> {
 
 /// Makes one slot, its sockets bound and its devices built; nothing is plugged in yet.
 fn make(
+    token: &mut ThreadToken,
     group: &[SlotConfig],
     run_dir: &RunDir,
     surroundings: &Surroundings,
     vms: &Arc<Vms>,
+    contained: &Arc<Contained>,
 ) -> Result<Slot, Vec<Diagnostic>> {
     let mut complaints = Vec::new();
     let mut places = Vec::new();
@@ -123,7 +125,7 @@ fn make(
         match place {
             Ok(place) => {
                 let place = Arc::new(place);
-                match place.prepare(None, &surroundings.machine, &surroundings.journal) {
+                match place.prepare(token, None, &surroundings.machine, &surroundings.journal) {
                     Ok(()) => {}
                     Err(error) => {
                         let position =
@@ -146,6 +148,7 @@ fn make(
     let slot = Slot::new(places.into(), port.map(|(_, port)| port), surroundings);
     for (place, doorman) in slot.places.iter().zip(doormen) {
         doorman.belongs_to(&slot.controller);
+        place.belongs_to(&slot.controller, contained);
         let client: Arc<dyn Consumer> = Arc::new(Client::of(Arc::clone(place), Arc::clone(vms)));
         slot.controller.add_consumer(client);
     }

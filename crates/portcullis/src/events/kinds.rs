@@ -119,6 +119,24 @@ kinds! {
         BAR_OVERLAP = "bar-overlap";
     }
 
+    /// Kinds of a remote function's events.
+    pub mod back_end {
+        /// The back end died, hangs, or answered nonsense.
+        LOST = "back-end-lost";
+        /// Whether what it may still have in flight is over.
+        FENCED = "back-end-fenced";
+        /// The command that starts it again runs.
+        RESTARTED = "back-end-restarted";
+        /// A back end is there again, and everything goes on.
+        RETURNED = "back-end-returned";
+        /// A back end is there that is not what the last one was.
+        DIFFERS = "back-end-differs";
+        /// There is no way back.
+        FAILED = "back-end-failed";
+        /// A fault is injected, or no longer.
+        INJECTED = "injected";
+    }
+
     /// Kinds of a slot's events in the s390 view.
     pub mod zpci {
         /// An availability event.

@@ -50,9 +50,19 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(run_dir: &Path, words: &[&str]) -> Self {
+        Self::start_as(run_dir, "serve", words)
+    }
+
+    /// With another command than `serve` that serves.
+    pub(crate) fn start_as(run_dir: &Path, command_word: &str, words: &[&str]) -> Self {
         let mut command = portcullis(run_dir);
-        let mut child =
-            command.arg("serve").args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .arg(command_word)
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let (say, said) = channel();
         std::thread::spawn(move || {

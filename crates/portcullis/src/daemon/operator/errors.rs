@@ -10,6 +10,7 @@ use contain::pe::Holder;
 use gate::{Deadline, ThreadToken};
 use pci_core::{Errno, ErrorSign, InjectError};
 use pci_spec::Bdf;
+use remote::inject::Kind;
 
 use super::DaemonOperator;
 use super::changes::refuse;
@@ -41,6 +42,14 @@ impl DaemonOperator {
         fault: &str,
     ) -> Result<Injected, Refusal> {
         self.contained.follow(token);
+        let kind = fault.split(':').next().unwrap_or_default();
+        if kind.parse::<Kind>().is_ok() {
+            let injected = {
+                let target = self.find(token, target)?;
+                self.inject_rule(token, &target, fault)?
+            };
+            return Ok(Injected { target: injected, fault: fault.to_owned() });
+        }
         if !self.contained.containment.is_enabled() {
             return Err(refuse(Errno::ENXIO, &"containment is switched off: `enabled` of [containment]"));
         }

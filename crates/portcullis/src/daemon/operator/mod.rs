@@ -5,10 +5,12 @@
 //! * `changes`: resets, power, virtual functions, registers;
 //! * `admission`: revoke; `containment`: PEs, freeze, thaw, recover; `errors`: injected and reported ones;
 //! * `slots`, `vms`: plugging and unplugging, here and in virtual machines; `operations`: what came of it;
+//! * `back_end`: back ends of remote functions, faults by rules;
 //! * `zpci`: the s390 view; `events`: the stream of events;
 //! * `guard`: register writes that would do half of what one of these does.
 
 mod admission;
+mod back_end;
 mod changes;
 mod containment;
 mod errors;
@@ -145,6 +147,13 @@ impl Operator for DaemonOperator {
             Request::PeRecover { target } => value(self.pe_recover(token, &target)?),
             Request::PeFaults { target } => value(self.pe_faults(token, &target)?),
             Request::PeInject { target, fault } => value(self.pe_inject(token, &target, &fault)?),
+            Request::InjectRules { target } => value(self.injected(token, &target)?),
+            Request::InjectClear { target, id } => {
+                value(self.clear_injected(token, &target, id.as_deref())?)
+            }
+            Request::BackEndList {} => value(self.back_ends()),
+            Request::BackEndShow { target } => value(self.back_end(token, &target)?),
+            Request::BackEndRetry { target } => value(self.back_end_retry(token, &target)?),
             Request::EehShow {} => value(self.eeh(token)),
             Request::OrphanList {} => value(self.orphans()),
             Request::ZpciList {} => value(self.zpci_list(token)),
@@ -158,7 +167,7 @@ impl Operator for DaemonOperator {
             }
             Request::SlotList {} => value(self.slot_list()),
             Request::SlotShow { slot } => value(self.slot_report(self.slot(&slot)?)),
-            Request::SlotPlug { slot, card } => value(self.plug(self.slot(&slot)?, card)?),
+            Request::SlotPlug { slot, card } => value(self.plug(token, self.slot(&slot)?, card)?),
             Request::SlotUnplug { slot, timeout_ms } => value(self.unplug(self.slot(&slot)?, timeout_ms)?),
             Request::SlotPower { slot, on, timeout_ms } => {
                 value(self.switch(self.slot(&slot)?, on, timeout_ms)?)

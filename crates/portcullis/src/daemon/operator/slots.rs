@@ -47,6 +47,7 @@ impl DaemonOperator {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 ("file", Some(path.display().to_string()))
             }
+            Some(DeviceConfig::Remote { remote }) => ("remote", Some(remote.upstream.display().to_string())),
             Some(DeviceConfig::EndpointTest { .. } | DeviceConfig::Ism { .. }) | None => ("none", None),
         };
         SlotSummary {
@@ -100,7 +101,12 @@ impl DaemonOperator {
     }
 
     /// Puts a card into an empty slot.
-    pub(super) fn plug(&self, slot: &Slot, card: Option<Card>) -> Result<OperationReport, Refusal> {
+    pub(super) fn plug(
+        &self,
+        token: &mut ThreadToken,
+        slot: &Slot,
+        card: Option<Card>,
+    ) -> Result<OperationReport, Refusal> {
         let Some(mut plug_in) = slot.plug_in() else {
             let message = "somebody puts a card into the slot, or takes one out, right now; try again";
             return Err(Refusal::new(RefusalCode::Busy, message));
@@ -132,7 +138,7 @@ impl DaemonOperator {
             let message = "there never was a card in this slot; say what to plug in with --device";
             return Err(Refusal::new(RefusalCode::Failed, message));
         }
-        let built = plug_in.build(card.as_ref(), &self.machine, &self.journal);
+        let built = plug_in.build(token, card.as_ref(), &self.machine, &self.journal);
         built.map_err(|why| Refusal::new(RefusalCode::Failed, why))?;
         let operation = self.begin(slot.name(), "plug")?;
         plug_in.put_in(Arc::clone(&operation));
