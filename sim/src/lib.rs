@@ -4,7 +4,8 @@
 //! they should not, hardware that fails, and one thread that lets all of that happen in an order that the seed decides. After
 //! every step the [invariants](Invariant) are checked. What was found is found again by the same seed.
 //!
-//! [`contain`] is another kind of world: forests of PEs of which parts fail and are recovered.
+//! [`contain`] is another kind of world: forests of PEs of which parts fail and are recovered. [`replay`] is a third: an NVMe back end that
+//! dies at any step, and what becomes of the commands that it had.
 //!
 //! What it does **not** do: see [`World`]; and no sockets, no processes and no guest take part.
 
@@ -25,6 +26,7 @@ mod machine;
 mod plan;
 mod random;
 mod reach;
+pub mod replay;
 mod rest;
 mod s390;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use clap::Parser;
 use gate::ThreadToken;
 use serde_json::json;
-use sim::{MachineError, Options, Outcome, World, contain};
+use sim::{MachineError, Options, Outcome, World, contain, replay};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,6 +34,9 @@ struct Arguments {
     /// Forests of PEs that fail and are recovered, instead of slots.
     #[arg(long)]
     containment: bool,
+    /// NVMe back ends that die, and the commands that they had, instead of slots.
+    #[arg(long, conflicts_with = "containment")]
+    replay: bool,
     /// Prints every line of the trace.
     #[arg(long)]
     trace: bool,
@@ -47,7 +50,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = if arguments.containment { Ok(run_forests(&arguments)) } else { run(&arguments) };
+    let result = if arguments.containment {
+        Ok(run_forests(&arguments))
+    } else if arguments.replay {
+        Ok(run_back_ends(&arguments))
+    } else {
+        run(&arguments)
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -129,6 +138,60 @@ fn run_forests(arguments: &Arguments) -> bool {
     }
     total.show(arguments.json, begin.elapsed());
     total.failed.is_empty()
+}
+
+/// As [`run`], with back ends that die.
+fn run_back_ends(arguments: &Arguments) -> bool {
+    let begin = Instant::now();
+    let mut token = ThreadToken::at_thread_entry();
+    let mut outcomes = Vec::new();
+    for world in 0..arguments.worlds {
+        let seed = arguments.seed.wrapping_add(world);
+        let outcome = replay::run(&mut token, seed, arguments.steps, replay::Broken::Nothing, out(arguments));
+        let failed = outcome.wrong.is_some();
+        if let Some(wrong) = &outcome.wrong {
+            eprintln!("seed {seed}, step {}: {wrong:?}", outcome.steps);
+            if !arguments.trace {
+                outcome.last.iter().for_each(|line| eprintln!("{line}"));
+            }
+            let steps = arguments.steps;
+            eprintln!("again: cargo run --release -p sim -- --replay --seed {seed} --steps {steps} --trace");
+        }
+        outcomes.push(outcome);
+        if failed && !arguments.keep_going {
+            break;
+        }
+    }
+    show_back_ends(&outcomes, arguments.json, begin.elapsed());
+    outcomes.iter().all(|outcome| outcome.wrong.is_none())
+}
+
+fn show_back_ends(outcomes: &[replay::Outcome], as_json: bool, took: Duration) {
+    let sum = |of: fn(&replay::Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let (worlds, steps) = (outcomes.len(), sum(|it| it.steps));
+    let (deaths, replayed) = (sum(|it| it.deaths), sum(|it| it.replayed));
+    let (answered, failed) = (sum(|it| it.answered.0), sum(|it| it.answered.1));
+    let hash = outcomes.iter().fold(0_u64, |all, outcome| all.rotate_left(1) ^ outcome.hash);
+    let wrong: Vec<_> = outcomes
+        .iter()
+        .filter_map(|it| it.wrong.as_ref().map(|wrong| (it.seed, format!("{wrong:?}"))))
+        .collect();
+    if as_json {
+        println!(
+            "{}",
+            json!({
+                "worlds": worlds, "steps": steps, "deaths": deaths, "answered": answered, "failed": failed,
+                "replayed": replayed, "hash": format!("{hash:016x}"),
+                "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "violations": wrong,
+            })
+        );
+        return;
+    }
+    println!(
+        "{worlds} worlds, {steps} steps in {:.1} s: {deaths} back ends died, {answered} commands answered ({failed} with an error), {replayed} executed again, trace {hash:016x}, {} failed",
+        took.as_secs_f64(),
+        wrong.len()
+    );
 }
 
 /// What became of all forests.
