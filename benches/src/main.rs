@@ -12,6 +12,7 @@ mod figure;
 mod gate_cost;
 mod nvme;
 mod pin;
+mod proxy;
 mod stats;
 mod unplug;
 mod wire;
@@ -51,6 +52,11 @@ enum What {
     Zpci,
     /// Containment: looking for errors, freezing, walking the tree of PEs, and a whole recovery.
     Contain,
+    /// A back end behind the proxy: register reads, a disk in both modes, and a restart.
+    Proxy,
+    /// A back end of `proxy`, in a process of its own.
+    #[command(hide = true)]
+    BackEnd { kind: proxy::Kind, socket: PathBuf },
     /// One contender of `wire`, in a process of its own.
     #[command(hide = true)]
     Serve { contender: wire::Contender, socket: PathBuf },
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
         What::Unplug => unplug::run(cli.rounds),
         What::Zpci => zpci::run(cli.rounds),
         What::Contain => contain::run(cli.rounds),
+        What::Proxy => proxy::run(cli.rounds),
+        What::BackEnd { kind, socket } => proxy::serve(kind, &socket).map(|()| Vec::new()),
         What::Wake { blocked, idle } => gate_cost::serve(blocked, idle).map(|()| Vec::new()),
         What::Serve { contender, socket } => wire::serve(contender, &socket).map(|()| Vec::new()),
     };

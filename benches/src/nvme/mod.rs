@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use gate::ThreadToken;
 use models::nvme::host::{Driver, Io, Options};
 use models::nvme::{Backing, Config, DoorbellStyle};
-use ring::{Load, Random};
+pub(crate) use ring::Load;
+use ring::Random;
 use vfio_user::client::Client;
 use vfio_user::server::{Server, ServerOptions, Stop};
 
@@ -24,7 +25,8 @@ use crate::stats::median;
 
 const SERVER_CPU: usize = 0;
 const CLIENT_CPU: usize = 1;
-const CAPACITY: usize = 256 << 20;
+/// Bytes of the disk.
+pub(crate) const CAPACITY: usize = 256 << 20;
 const ROUND: Duration = Duration::from_millis(300);
 const DEPTH_MAX: usize = 128;
 const SPDK: &str =
@@ -79,7 +81,7 @@ impl Drop for Disk {
 }
 
 /// Writes every block once: memory that was never written is one page of zeros, which is no fair thing to read.
-fn fill(driver: &mut Driver, token: &mut ThreadToken) -> Result<(), Box<dyn Error>> {
+pub(crate) fn fill(driver: &mut Driver, token: &mut ThreadToken) -> Result<(), Box<dyn Error>> {
     let data = vec![0x5a; driver.identity().max_transfer];
     let blocks = (data.len() / driver.identity().block_size) as u64;
     let mut lba = 0;
@@ -91,7 +93,7 @@ fn fill(driver: &mut Driver, token: &mut ThreadToken) -> Result<(), Box<dyn Erro
 }
 
 /// Runs `load` on the disk; operations per second.
-fn ours(driver: &mut Driver, token: &mut ThreadToken, load: Load) -> Result<f64, Box<dyn Error>> {
+pub(crate) fn drive(driver: &mut Driver, token: &mut ThreadToken, load: Load) -> Result<f64, Box<dyn Error>> {
     let per_read = (load.bytes / driver.identity().block_size) as u32;
     let places = driver.identity().blocks / u64::from(per_read);
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
@@ -155,7 +157,7 @@ pub(crate) fn run(rounds: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
         let (mut floor, mut own) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             floor.push(ring::run(load, SERVER_CPU, CLIENT_CPU));
-            own.push(ours(&mut driver, token, load)?);
+            own.push(drive(&mut driver, token, load)?);
         }
         let mut ratios: Vec<f64> = own.iter().zip(&floor).map(|(own, floor)| own / floor).collect();
         let (floor, own) = (median(&mut floor), median(&mut own));

@@ -3,7 +3,7 @@
 //! Each server is a process of its own, pinned to the CPU of the client; the client is the same code for all of them and sends
 //! the same bytes, so the only difference between the columns is what the server does between `recv` and `send`.
 
-mod client;
+pub(crate) mod client;
 mod contender;
 
 use std::error::Error;
@@ -24,7 +24,8 @@ const PIPELINE: usize = 32;
 const STARTS: usize = 5;
 /// How long a contender's process may live, in seconds.
 const SERVER_LIMIT_S: &str = "120";
-const CPU: usize = 0;
+/// Where client and servers take turns.
+pub(crate) const CPU: usize = 0;
 
 /// What one contender did in one kind of round, one sample a round, in microseconds per operation.
 #[derive(Default)]
