@@ -15,7 +15,7 @@ fn stages() -> Vec<Stage> {
             &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         ),
         // The README's test command, word for word.
-        stage("test", 660, "cargo", &["test", "--workspace"]),
+        stage("test", 960, "cargo", &["test", "--workspace"]),
         stage("docs", 60, "cargo", &["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         loom(),
@@ -25,8 +25,9 @@ fn stages() -> Vec<Stage> {
         stage("release", 150, "cargo", &["build", "--release", "--workspace", "--locked"]),
         sim("250", 90),
         forests("500", 60),
+        replays("250", 60),
         stage("guest-lab", 120, "cargo", &["xtask", "guest-lab"]),
-        stage("guest", 850, "cargo", &["xtask", "guest"]),
+        stage("guest", 1000, "cargo", &["xtask", "guest"]),
     ]
 }
 
@@ -51,6 +52,13 @@ fn forests(worlds: &str, budget_s: u64) -> Stage {
         "2000",
     ];
     stage("sim of containment", budget_s, "cargo", &run)
+}
+
+/// NVMe back ends that die and what becomes of their commands, 4,000 steps each: 250 of them are a million steps.
+fn replays(worlds: &str, budget_s: u64) -> Stage {
+    let run =
+        ["run", "--release", "--package", "sim", "--", "--replay", "--worlds", worlds, "--steps", "4000"];
+    stage("sim of replay", budget_s, "cargo", &run)
 }
 
 fn loom() -> Stage {
@@ -91,12 +99,19 @@ pub(crate) fn check() -> bool {
 /// worlds under sim, and a hundred rounds of a disk that comes and goes.
 pub(crate) fn deep() -> bool {
     run_all(vec![
-        stage("test", 300, "cargo", &["test", "--workspace"]),
+        stage("test", 960, "cargo", &["test", "--workspace"]),
+        stage(
+            "hostile back ends",
+            1800,
+            "cargo",
+            &["test", "--package", "remote", "--test", "hostile", "--", "--ignored"],
+        ),
         stress(),
         stage("museum", 4 * 3600 + 1800, "cargo", &["xtask", "museum", "--full"]),
         sim("5000", 1800),
         forests("10000", 1800),
+        replays("5000", 1800),
         stage("fuzz", 4 * 1800, "cargo", &["xtask", "fuzz", "--seconds", "1800"]),
-        stage("guest", 1300, "cargo", &["xtask", "guest", "--cycles", "100"]),
+        stage("guest", 1700, "cargo", &["xtask", "guest", "--cycles", "100"]),
     ])
 }

@@ -42,3 +42,15 @@ fn a_bar_that_a_guest_has_mapped_is_taken_back_at_any_time() {
 fn a_disk_comes_and_goes_under_load_whatever_the_guest_does() {
     scenario("hotplug");
 }
+
+#[test]
+#[ignore = "boots virtual machines: cargo xtask guest-lab && cargo xtask guest freeze"]
+fn a_disk_that_fails_under_load_is_recovered_until_it_fails_too_often() {
+    scenario("freeze");
+}
+
+#[test]
+#[ignore = "boots virtual machines: cargo xtask guest-lab && cargo xtask guest kill"]
+fn a_back_end_that_is_killed_under_load_is_a_pause_and_another_disk_is_refused() {
+    scenario("kill");
+}

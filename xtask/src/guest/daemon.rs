@@ -24,6 +24,9 @@ pub(super) const SLOT: &str = "slot0";
 /// How many failures of a disk are recovered from.
 pub(super) const BUDGET: u32 = 10;
 
+/// How many losses of its back end a remote disk puts up with: more than any scenario has.
+const MAX_LOSSES: u32 = 100_000;
+
 /// Builds the daemon in release mode and says where it is.
 ///
 /// # Errors
@@ -56,13 +59,24 @@ pub(super) struct Daemon {
     control_socket: PathBuf,
 }
 
+/// What is on a disk.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    /// The file, which is made if there is none.
+    pub(super) path: PathBuf,
+    /// Its length in MiB.
+    pub(super) mib: u64,
+}
+
 /// What the daemon is to serve, and where.
 pub(super) struct Serve<'a> {
     pub(super) program: &'a Path,
     /// For the configuration, the sockets and the log.
     pub(super) directory: &'a Path,
     pub(super) subject: Subject,
-    pub(super) disk: &'a Path,
+    pub(super) image: &'a Image,
+    /// The socket of the back end of a remote disk.
+    pub(super) upstream: Option<&'a Path>,
     pub(super) irq: Interrupt,
     pub(super) doorbells: Doorbells,
 }
@@ -79,11 +93,16 @@ impl Daemon {
         let log = serve.directory.join("daemon.log");
         let process =
             Process::spawn("portcullis", Command::new(serve.program).arg("serve").arg(&file), &log)?;
-        let socket = run_dir.join(SLOT).join("cntrl");
+        let socket = Self::socket_in(serve.directory);
         let (program, control_socket) = (serve.program.to_owned(), run_dir.join("control.sock"));
         let mut daemon = Self { process, program, socket, control_socket };
         daemon.wait_for_socket()?;
         Ok(daemon)
+    }
+
+    /// Where a daemon that lives in `directory` has its vfio-user socket.
+    pub(super) fn socket_in(directory: &Path) -> PathBuf {
+        directory.join("run").join(SLOT).join("cntrl")
     }
 
     /// The program, which is the command line too.
@@ -167,13 +186,20 @@ impl Daemon {
 fn configuration(serve: &Serve<'_>, run_dir: &Path) -> String {
     // A JSON string of printable characters is a TOML string too.
     let quoted = |path: &Path| Value::from(path.to_string_lossy()).to_string();
-    let irq = if serve.subject == Subject::HotDisk { Interrupt::Msi } else { serve.irq };
+    let irq = if serve.subject.is_hot() { Interrupt::Msi } else { serve.irq };
     let device = match serve.subject {
         Subject::Disk | Subject::HotDisk => format!(
             "device = {{ model = \"nvme\", interrupts = \"{irq}\", doorbells = \"{}\" }}\n\
-             backing = {{ kind = \"file\", path = {}, size = \"1GiB\" }}\n",
+             backing = {{ kind = \"file\", path = {}, size = \"{}MiB\" }}\n",
             serve.doorbells,
-            quoted(serve.disk),
+            quoted(&serve.image.path),
+            serve.image.mib,
+        ),
+        Subject::RemoteDisk => format!(
+            "device = {{ model = \"remote\", upstream = {}, mode = \"replay\", max_losses = {MAX_LOSSES}, \
+             interrupts = \"{irq}\", doorbells = \"{}\" }}\n",
+            quoted(serve.upstream.unwrap_or(Path::new(""))),
+            serve.doorbells,
         ),
         Subject::EndpointTest => {
             format!("device = {{ model = \"endpoint-test\", memory = \"{MEMORY_BYTES}B\", mapped = true }}\n")
@@ -221,9 +247,16 @@ mod tests {
         let mut written = Command::new("sh");
         written.args(["-c", "printf %s \"$1\" >\"$0\"; chmod +x \"$0\""]);
         assert!(written.arg(&program).arg(script).status().unwrap().success());
-        let (disk, irq, doorbells) = (directory.join("disk.img"), Interrupt::Msi, Doorbells::Trapped);
-        let subject = Subject::Disk;
-        Daemon::start(&Serve { program: &program, directory, subject, disk: &disk, irq, doorbells })
+        let image = Image { path: directory.join("disk.img"), mib: 1 };
+        Daemon::start(&Serve {
+            program: &program,
+            directory,
+            subject: Subject::Disk,
+            image: &image,
+            upstream: None,
+            irq: Interrupt::Msi,
+            doorbells: Doorbells::Trapped,
+        })
     }
 
     #[test]

@@ -25,8 +25,9 @@ const TROUBLE: &[&str] = &[
 const SUBJECTS: &[&str] =
     &["nvme", "ext4", "jbd2", "i/o error", "nobody cared", "aer:", " bug:", " oops:", "call trace"];
 
-/// What looks like trouble and is not: AER being switched on, and a timer check that a slow emulator fails at boot.
-const HARMLESS: &[&str] = &["aer: enabled with irq", "mp-bios bug: 8254 timer"];
+/// What looks like trouble and is not: AER being switched on, a timer check that a slow emulator fails at boot, and the
+/// kernel's command line, which names the timeouts of drivers.
+const HARMLESS: &[&str] = &["aer: enabled with irq", "mp-bios bug: 8254 timer", "command line: "];
 
 /// The words of a driver that found its controller silent, one message for each time it did something about it.
 const RECOVERIES: &[&str] = &[
@@ -119,6 +120,7 @@ mod tests {
     fn a_healthy_boot_has_none() {
         let log = "[ 0.5] pcieport 0000:00:02.0: AER: enabled with IRQ 24\n[ 0.6] serial8250: timeout set to 1\n\
             [ 0.0] calibrate_delay_direct() failed to get a good estimate for loops_per_jiffy.\n\
+            [ 0.0] Kernel command line: console=ttyS0 nvme_core.io_timeout=20\n\
             [ 0.2] ..MP-BIOS bug: 8254 timer not connected to IO-APIC\n\
             [ 2.0] EXT4-fs (nvme0n1): mounted filesystem with ordered data mode\n";
         assert!(complaints(log).is_empty());

@@ -11,6 +11,7 @@
 //! Concurrency: none. Every wait has a [`deadline::Deadline`] and ends early when the process it waits for ends.
 
 mod address;
+mod back_end;
 mod console;
 mod control;
 mod daemon;
@@ -53,9 +54,9 @@ pub(crate) struct Options {
     /// Where the disk comes from; other devices are always the daemon's
     #[arg(long, default_value = "portcullis")]
     source: Source,
-    /// How often the scenarios that go round and round do it
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    cycles: u32,
+    /// How often the scenarios that go round and round do it; each has a number of its own if none is given
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    cycles: Option<u32>,
     /// Use this daemon instead of building the workspace's
     #[arg(long, value_name = "PROGRAM")]
     daemon: Option<PathBuf>,
@@ -121,7 +122,8 @@ pub(crate) fn command(options: &Options) -> Result<bool, GuestError> {
     };
     let mut reports = Vec::new();
     for (irq, scenario) in runs {
-        let rig = Rig::new(&lab, options.source, scenario.subject(), irq, options.cycles)?;
+        let cycles = options.cycles.unwrap_or_else(|| scenario.cycles());
+        let rig = Rig::new(&lab, options.source, scenario.subject(), irq, cycles)?;
         let report = run_one(rig, scenario, program.as_deref(), options.doorbells);
         if options.json {
             println!("{}", report.json());

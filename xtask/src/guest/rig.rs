@@ -1,7 +1,8 @@
 //! What one run of a scenario stands on: a working directory, a device, the daemon, and the machines it starts.
 
+use super::back_end::BackEnd;
 use super::control::Control;
-use super::daemon::{Daemon, Serve};
+use super::daemon::{Daemon, Image, Serve};
 use super::holdings::Holdings;
 use super::operator::Operator;
 use super::platform::Platform;
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tempfile::TempDir;
 
-/// The size of the disk, in bytes; the file is sparse.
-const DISK_BYTES: u64 = 1 << 30;
+/// The size of the disk, in MiB; the file is sparse.
+const DISK_MIB: u64 = 1 << 10;
 
 /// How many lines of QEMU's output a failure shows.
 const LAST_WORDS: usize = 8;
@@ -49,6 +50,8 @@ pub(super) struct Rig<'a> {
     subject: Subject,
     irq: Interrupt,
     daemon: Option<Daemon>,
+    /// Of a remote disk.
+    back_end: Option<BackEnd>,
     machines: u32,
     cycles: u32,
     started: Instant,
@@ -73,26 +76,50 @@ impl<'a> Rig<'a> {
         let directory = tempfile::Builder::new().prefix("guest-").tempdir();
         let directory = directory.during(|| "make a temporary directory".into())?;
         let (started, facts) = (Instant::now(), Vec::new());
-        let (daemon, machines) = (None, 0);
-        let rig = Self { lab, source, subject, irq, daemon, machines, cycles, started, facts, directory };
+        let (daemon, back_end, machines) = (None, None, 0);
+        let rig =
+            Self { lab, source, subject, irq, daemon, back_end, machines, cycles, started, facts, directory };
         if subject.is_disk() {
             let disk = rig.disk();
-            let sized = File::create(&disk).and_then(|file| file.set_len(DISK_BYTES));
+            let sized = File::create(&disk).and_then(|file| file.set_len(DISK_MIB << 20));
             sized.during(|| format!("create {}", disk.display()))?;
         }
         Ok(rig)
     }
 
-    /// Starts the daemon on the device.
+    /// Starts the daemon on the device, and what is behind it before.
     ///
     /// # Errors
     /// As [`Daemon::start`].
     pub(super) fn serve(&mut self, program: &Path, doorbells: Doorbells) -> Result<(), GuestError> {
-        let (directory, disk) = (self.directory.path(), self.disk());
+        let (directory, image) = (self.directory.path(), self.image());
         let (subject, irq) = (self.subject, self.irq);
-        let serve = Serve { program, directory, subject, disk: &disk, irq, doorbells };
+        if subject == Subject::RemoteDisk {
+            self.back_end = Some(BackEnd::start(program, directory, image.clone(), irq, doorbells)?);
+        }
+        let upstream = BackEnd::socket(directory);
+        let upstream = self.back_end.is_some().then_some(upstream.as_path());
+        let serve = Serve { program, directory, subject, image: &image, upstream, irq, doorbells };
         self.daemon = Some(Daemon::start(&serve)?);
         Ok(())
+    }
+
+    /// What is behind a remote disk.
+    ///
+    /// # Errors
+    /// [`GuestError::Check`] when the disk is not remote.
+    pub(super) fn back_end(&mut self) -> Result<&mut BackEnd, GuestError> {
+        self.back_end.as_mut().ok_or_else(|| GuestError::Check("there is no back end".into()))
+    }
+
+    /// The disk's image.
+    pub(super) fn image(&self) -> Image {
+        Image { path: self.disk(), mib: DISK_MIB }
+    }
+
+    /// Another disk's image, which is smaller, and does not exist before a back end runs on it.
+    pub(super) fn smaller_image(&self) -> Image {
+        Image { path: other_in(self.directory.path()), mib: DISK_MIB / 2 }
     }
 
     /// The interrupt mode under test.
@@ -185,7 +212,7 @@ impl<'a> Rig<'a> {
             }
             None => PathBuf::new(),
         };
-        let hot = self.subject == Subject::HotDisk;
+        let hot = self.subject.is_hot();
         let monitor = self.monitor();
         let kernel_arguments =
             [self.source.kernel_arguments(self.irq), self.subject.kernel_arguments()].concat();
@@ -221,7 +248,8 @@ impl<'a> Rig<'a> {
     /// # Errors
     /// As [`Daemon::stop`].
     pub(super) fn finish(&mut self) -> Result<(), GuestError> {
-        self.daemon.take().map_or(Ok(()), Daemon::stop)
+        self.daemon.take().map_or(Ok(()), Daemon::stop)?;
+        self.back_end.take().map_or(Ok(()), BackEnd::stop)
     }
 
     /// What the last QEMU wrote before it ended or was killed; empty if it was silent, as it is when all is well.
@@ -234,16 +262,21 @@ impl<'a> Rig<'a> {
 
     /// Ends the daemon, drops the disk, and leaves the logs for a reader.
     pub(super) fn keep_logs(self) -> PathBuf {
-        drop(self.daemon);
+        drop((self.daemon, self.back_end));
         let directory = self.directory.keep();
         // A gigabyte, sparse or not, is no log; failing to remove it is no reason to hide the path.
         let _ = fs::remove_file(disk_in(&directory));
+        let _ = fs::remove_file(other_in(&directory));
         directory
     }
 
     fn disk(&self) -> PathBuf {
         disk_in(self.directory.path())
     }
+}
+
+fn other_in(directory: &Path) -> PathBuf {
+    directory.join("other.img")
 }
 
 fn disk_in(directory: &Path) -> PathBuf {

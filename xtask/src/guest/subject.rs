@@ -9,6 +9,8 @@ pub(super) enum Subject {
     Disk,
     /// An NVMe disk with MSI that comes and goes; the machine is started without it.
     HotDisk,
+    /// As `HotDisk`, and executed by a back end behind the daemon.
+    RemoteDisk,
     /// An endpoint-test function with memory that may be mapped; no driver of the guest takes it.
     EndpointTest,
 }
@@ -23,14 +25,22 @@ impl Subject {
         match self {
             Self::Disk => true,
             // QEMU aborts when a vfio-user device with MSI-X is unplugged.
-            Self::HotDisk | Self::EndpointTest => false,
+            Self::HotDisk | Self::RemoteDisk | Self::EndpointTest => false,
+        }
+    }
+
+    /// Whether the machine is started without it.
+    pub(super) fn is_hot(self) -> bool {
+        match self {
+            Self::HotDisk | Self::RemoteDisk => true,
+            Self::Disk | Self::EndpointTest => false,
         }
     }
 
     /// Whether there is a disk whose data somebody keeps.
     pub(super) fn is_disk(self) -> bool {
         match self {
-            Self::Disk | Self::HotDisk => true,
+            Self::Disk | Self::HotDisk | Self::RemoteDisk => true,
             Self::EndpointTest => false,
         }
     }
@@ -40,6 +50,8 @@ impl Subject {
         match self {
             // A driver waits 30 s for a disk that was pulled, and a minute for its administration.
             Self::HotDisk => " nvme_core.io_timeout=3 nvme_core.admin_timeout=3",
+            // A back end that is killed is back within seconds, on a busy machine too.
+            Self::RemoteDisk => " nvme_core.io_timeout=20 nvme_core.admin_timeout=20",
             Self::Disk | Self::EndpointTest => "",
         }
     }
@@ -49,7 +61,7 @@ impl Subject {
     pub(super) fn is_found(self) -> String {
         match self {
             Self::Disk => format!("test -b {DISK} && test -c {CONTROLLER}"),
-            Self::HotDisk => "true".into(),
+            Self::HotDisk | Self::RemoteDisk => "true".into(),
             Self::EndpointTest => format!("test -e /sys/bus/pci/devices/{FUNCTION}/config"),
         }
     }

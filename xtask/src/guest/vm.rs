@@ -27,7 +27,7 @@ impl Vm {
         let (qemu, channels) = machine.start()?;
         let (console, qmp) = (Console::new(channels.console), Qmp::negotiate(channels.qmp)?);
         let mut vm = Self { console, qmp, qemu, subject };
-        vm.wait_for_device()?;
+        vm.wait_until_up()?;
         Ok(vm)
     }
 
@@ -70,7 +70,16 @@ impl Vm {
     pub(super) fn reboot(&mut self) -> Result<(), GuestError> {
         self.console.send("reboot -f")?;
         self.qmp.wait_event("RESET", &Deadline::after(GUEST))?;
-        self.wait_for_device()
+        self.wait_until_up()
+    }
+
+    /// Restarts the machine as its reset button does; [`Vm::wait_until_up`] waits for its guest.
+    ///
+    /// # Errors
+    /// [`GuestError::TimedOut`], [`GuestError::Ended`], [`GuestError::Qmp`].
+    pub(super) fn reset(&mut self) -> Result<(), GuestError> {
+        self.qmp.execute("system_reset", json!({}))?;
+        self.qmp.wait_event("RESET", &Deadline::after(GUEST)).map(drop)
     }
 
     /// Fails unless QEMU answers and its processors run.
@@ -139,7 +148,11 @@ impl Vm {
         }
     }
 
-    fn wait_for_device(&mut self) -> Result<(), GuestError> {
+    /// Waits until the guest has booted and found the device.
+    ///
+    /// # Errors
+    /// [`GuestError::TimedOut`], [`GuestError::Ended`], or as [`Console::run`].
+    pub(super) fn wait_until_up(&mut self) -> Result<(), GuestError> {
         self.console.wait_ready()?;
         // The guest has no udev to wait with.
         let found = format!(

@@ -4,6 +4,7 @@ mod disk;
 mod file_system;
 mod freeze;
 mod hotplug;
+mod kill;
 mod mapping;
 mod power;
 mod reboot;
@@ -32,6 +33,8 @@ pub(super) enum Scenario {
     Hotplug,
     /// The disk fails under load and is recovered, again and again; then once too often
     Freeze,
+    /// The back end of a remote disk is killed under load, again and again; while the guest starts or leaves; and for another one
+    Kill,
 }
 
 impl fmt::Display for Scenario {
@@ -44,6 +47,7 @@ impl fmt::Display for Scenario {
             Self::Mapping => "mapping",
             Self::Hotplug => "hotplug",
             Self::Freeze => "freeze",
+            Self::Kill => "kill",
         })
     }
 }
@@ -51,7 +55,16 @@ impl fmt::Display for Scenario {
 impl Scenario {
     /// Every scenario, in the order to run them.
     pub(super) fn all() -> &'static [Self] {
-        &[Self::Disk, Self::Reboot, Self::Restart, Self::Power, Self::Mapping, Self::Hotplug, Self::Freeze]
+        &[
+            Self::Disk,
+            Self::Reboot,
+            Self::Restart,
+            Self::Power,
+            Self::Mapping,
+            Self::Hotplug,
+            Self::Freeze,
+            Self::Kill,
+        ]
     }
 
     /// The device that it is about.
@@ -60,6 +73,16 @@ impl Scenario {
             Self::Disk | Self::Reboot | Self::Restart | Self::Power => Subject::Disk,
             Self::Mapping => Subject::EndpointTest,
             Self::Hotplug | Self::Freeze => Subject::HotDisk,
+            Self::Kill => Subject::RemoteDisk,
+        }
+    }
+
+    /// How often it goes round and round if nobody says; without a meaning for one that does not.
+    pub(super) fn cycles(self) -> u32 {
+        match self {
+            // A cycle takes as long as a back end takes to be there again.
+            Self::Kill => 5,
+            _ => 20,
         }
     }
 
@@ -77,6 +100,7 @@ impl Scenario {
             Self::Mapping => mapping::run(rig),
             Self::Hotplug => hotplug::run(rig),
             Self::Freeze => freeze::run(rig),
+            Self::Kill => kill::run(rig),
         }
     }
 }

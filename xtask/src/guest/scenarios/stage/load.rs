@@ -71,6 +71,17 @@ pub(in crate::guest::scenarios) fn goes_on(stage: &mut Stage<'_, '_>) -> Result<
     wait_for_load(stage, &format!("{{ {count}; test $((r + w)) -ge {}; }}", goal.trim()))
 }
 
+/// Waits until all that the load had written or was about to write in its present pass has been verified: until it has read what two
+/// passes read, of which at least one began by now.
+///
+/// # Errors
+/// As [`goes_on`].
+pub(in crate::guest::scenarios) fn is_verified(stage: &mut Stage<'_, '_>) -> Result<(), GuestError> {
+    let count = "read -r r x </sys/block/nvme0n1/stat";
+    let goal = stage.vm.run(&format!("{count}; echo $((r + 2 * {VERIFIED}))"))?;
+    wait_for_load(stage, &format!("{{ {count}; test $r -ge {}; }}", goal.trim()))
+}
+
 /// Waits until the load has come so far, which must not end before: it ends only with its disk or at a wrong block.
 fn wait_for_load(stage: &mut Stage<'_, '_>, condition: &str) -> Result<(), GuestError> {
     let come_so_far = wait_until(&format!("{{ test -e /tmp/load-ended || {condition}; }}"));
