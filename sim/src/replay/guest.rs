@@ -210,12 +210,15 @@ impl Guest {
         }
     }
 
-    /// It has reset its controller: what was under way is nobody's any more, and its writes may have been done or not.
-    pub(super) fn forgets(&mut self) {
+    /// It has reset its controller: what was under way is nobody's any more, and its writes may have been done or not. `late`: if the back
+    /// end dies before it has been reset, nobody fences them.
+    pub(super) fn forgets(&mut self, late: bool) {
         for (_, asked) in std::mem::take(&mut self.under_way) {
             self.let_go(asked);
             if let Asked::Write { block, .. } = asked {
-                self.block(block).value = None;
+                let block = self.block(block);
+                block.value = None;
+                block.tainted |= late;
             }
         }
     }

@@ -330,7 +330,7 @@ impl Play {
         if self.resetting {
             return;
         }
-        self.guest.forgets();
+        self.guest.forgets(self.known != Knowledge::Server);
         self.driver.abandon();
         self.resetting = true;
         self.scene.line("the guest resets its controller");
