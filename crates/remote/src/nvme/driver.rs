@@ -34,7 +34,7 @@ impl Driver {
         options: Options,
     ) -> Result<Arc<Self>, BringUpError> {
         let core = Core::new(options).map_err(BringUpError::Memory)?;
-        Attempt::begin(&core, wire).run(token, false, true)?;
+        Attempt::begin(&core, wire).run(token, false, true, |_| Ok(()))?;
         let identity = core.with(|state| state.identity.clone()).ok_or(BringUpError::Superseded)?;
         let facts = Facts {
             identify: identity.identify,
@@ -68,7 +68,22 @@ impl Driver {
         wire: Arc<dyn Wire>,
         fenced: Fenced,
     ) -> Result<Replayed, BringUpError> {
-        Attempt::begin(&self.core, wire).run(token, false, fenced.allows_writes())
+        self.bring_up_with(token, wire, fenced, |_| Ok(()))
+    }
+
+    /// As [`Driver::bring_up`]. `memory` gives the back end what the guest has mapped, and is called once it is known to be what the
+    /// guest knows, before it has any command of the guest's: one that is refused never has the guest's memory.
+    ///
+    /// # Errors
+    /// [`BringUpError`], that of `memory` among them.
+    pub fn bring_up_with(
+        &self,
+        token: &mut ThreadToken,
+        wire: Arc<dyn Wire>,
+        fenced: Fenced,
+        memory: impl FnOnce(&mut ThreadToken) -> Result<(), BringUpError>,
+    ) -> Result<Replayed, BringUpError> {
+        Attempt::begin(&self.core, wire).run(token, false, fenced.allows_writes(), memory)
     }
 
     /// Commands that have no answer yet.
@@ -88,7 +103,7 @@ impl Driver {
     #[cold]
     fn reset(&self, token: &mut ThreadToken, wire: Arc<dyn Wire>, number: u64) {
         let attempt = Attempt::begun(&self.core, Arc::clone(&wire), number);
-        match attempt.run(token, true, true) {
+        match attempt.run(token, true, true, |_| Ok(())) {
             // Whoever brings up another connection, or has seen this one end, takes it from here.
             Ok(_) | Err(BringUpError::Superseded) => {}
             Err(error) => {

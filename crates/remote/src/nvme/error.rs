@@ -55,6 +55,9 @@ pub enum BringUpError {
     /// It is not what the guest was told. For good: it is never used.
     #[error("the back end is another one: {}", list(.0))]
     Differs(Vec<Difference>),
+    /// The guest's memory could not be given to it.
+    #[error("the guest's memory could not be mapped at the back end: {0}")]
+    GuestMemory(String),
     /// No memory for the shadow queues.
     #[error("no memory for the shadow queues: {0}")]
     Memory(Errno),

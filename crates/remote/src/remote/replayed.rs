@@ -100,8 +100,10 @@ impl Front for ReplayFront {
         server: &Arc<OldServer>,
         fenced: Fenced,
     ) -> Result<Replayed, Trouble> {
-        self.attach(token, link, server).map_err(|error| Trouble::Broken(error.to_string()))?;
-        match self.driver.bring_up(token, Arc::clone(link) as _, fenced) {
+        let memory = |token: &mut ThreadToken| {
+            self.attach(token, link, server).map_err(|error| BringUpError::GuestMemory(error.to_string()))
+        };
+        match self.driver.bring_up_with(token, Arc::clone(link) as _, fenced, memory) {
             Ok(replayed) => Ok(Replayed {
                 re_executed: u64::from(replayed.re_executed),
                 refused: u64::from(replayed.refused),

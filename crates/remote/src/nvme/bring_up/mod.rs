@@ -63,12 +63,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// All steps. `again`: this connection has been up before, and its controller is only reset. `writes`: see
-    /// [`super::journal::Journal::replay`].
+    /// [`super::journal::Journal::replay`]. `memory` gives it the guest's memory, once it is known to be what the guest knows.
     pub(super) fn run(
         mut self,
         token: &mut ThreadToken,
         again: bool,
         writes: bool,
+        memory: impl FnOnce(&mut ThreadToken) -> Result<(), BringUpError>,
     ) -> Result<Replayed, BringUpError> {
         self.check_class(token)?;
         if !again {
@@ -85,6 +86,7 @@ impl<'a> Attempt<'a> {
         self.compare(&identity)?;
         self.set_features(token, &mut made)?;
         self.create_queues(token, &mut made)?;
+        memory(token)?;
         let (replayed, due) = self.core.install(self.number, made.rings, identity, writes)?;
         self.post(token, &due)?;
         self.core.rise(self.number, &self.wire)?;
