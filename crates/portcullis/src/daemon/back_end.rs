@@ -133,13 +133,12 @@ impl Watch for Overseer {
                 self.tell_journal(kinds::DIFFERS, Severity::Warning, text);
             }
             Told::Failed { why } => {
-                let card = if self.fail() {
-                    "its card is taken out"
-                } else {
-                    "its card is not up, or leaves already"
-                };
-                let text = format!("the back end failed for good: {why}; {card}");
+                let text = format!("the back end failed for good: {why}; its card is taken out");
+                // Told first: what follows from it is told too.
                 self.tell_journal(kinds::FAILED, Severity::Warning, text);
+                if !self.fail() {
+                    tracing::warn!(function = self.name, "its card is not up, or is on its way out already");
+                }
             }
         }
     }
