@@ -367,9 +367,9 @@ fn memory_that_is_not_what_the_back_end_says_is_trapped() {
 #[test]
 fn a_consumer_that_has_the_last_back_ends_memory_stands_in_the_way_of_the_next() {
     let mut w = World::of(with_memory(memfd(16 << 10, true)), PASS_ON);
-    assert_eq!(w.forward.in_use(&w.picture), []);
+    assert_eq!(w.forward.in_use(), []);
     let consumers = w.assignment.function().device().mappable(0).unwrap();
-    let in_the_way = w.forward.in_use(&w.picture);
+    let in_the_way = w.forward.in_use();
     assert_eq!(in_the_way, [Difference::Memory { region: 0 }]);
     assert!(in_the_way[0].to_string().contains("still has the memory"));
     drop(consumers);

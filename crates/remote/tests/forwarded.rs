@@ -225,7 +225,7 @@ fn the_end_of_the_back_end_is_told_once_and_no_error_sign_and_the_next_one_takes
     let link = connect(token, &next, &front.owner);
     let now = Picture::take(token, &*link, patient()).unwrap();
     assert_eq!(front.picture.compare(&now), []);
-    assert_eq!(front.forward.in_use(&now), []);
+    assert_eq!(front.forward.in_use(), []);
     front.forward.attach(link, &now);
     assert_eq!(front.read(token, 0, SIZE).unwrap(), [0; 4]);
     assert!(next.config().command().contains(Command::BUS_MASTER | Command::MEMORY_SPACE));

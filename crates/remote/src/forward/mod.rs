@@ -117,7 +117,7 @@ impl Forward {
     /// From now on this is the back end. It is reset, and told what the consumer has set up, before the first access. Its DMA map
     /// and interrupts are set up already; `now` is its picture, which differs in nothing that a consumer would notice.
     pub fn attach(&self, upstream: Arc<dyn Upstream>, now: &Picture) {
-        let same = self.in_use(now).is_empty();
+        let same = self.in_use().is_empty();
         let memory = same.then(|| pass_on(now, &self.config));
         self.shared.exchange(Some(upstream), memory);
     }
@@ -130,8 +130,7 @@ impl Forward {
     /// Memory of the last back end that a consumer still has, so that another one cannot take its place: what the consumer
     /// stores there would reach nobody.
     #[must_use]
-    pub fn in_use(&self, now: &Picture) -> Vec<Difference> {
-        let _ = now;
+    pub fn in_use(&self) -> Vec<Difference> {
         let state = self.shared.state();
         let held = state.passed.iter().filter(|passed| passed.is_in_use());
         held.map(|passed| Difference::Memory { region: passed.region }).collect()

@@ -108,7 +108,7 @@ impl Front for ForwardFront {
     fn check(&self, token: &mut ThreadToken, link: &Arc<Link>) -> Result<(), Trouble> {
         let now = Picture::take(token, &**link, Deadline::after(PICTURE_LIMIT));
         let now = now.map_err(|error| Trouble::Broken(error.to_string()))?;
-        let differences = self.picture.compare(&now).into_iter().chain(self.forward.in_use(&now));
+        let differences = self.picture.compare(&now).into_iter().chain(self.forward.in_use());
         let differences: Vec<String> = differences.map(|difference| difference.to_string()).collect();
         if !differences.is_empty() {
             return Err(Trouble::Differs(differences));
